@@ -1,0 +1,412 @@
+/*
+ * KVM userfault: bitmaps of missing pages for memslots, and their exits
+ *
+ * While post-copy runs, each migrated RAMBlock has a bitmap with one bit a
+ * host page, set while the page is missing.  A memslot that maps the block
+ * shows KVM the part of that bitmap that it covers, so a page is cleared for
+ * all slots that map it, in all address spaces, by one atomic operation.
+ *
+ * KVM wants the first bit of a slot to be the first bit of an unsigned long.
+ * A slot that begins elsewhere in its block (below 1 MiB there are some, cut
+ * at 16 KiB) gets a copy shifted to fit, a "shadow", which is cleared along
+ * with the block's bitmap.  Shadows are few and small, and belong to a range
+ * of the block, not to a slot: whichever slot maps the range may use it.
+ *
+ * Bits only ever go from set to clear, so all that concurrent readers and
+ * writers need is that none of them misses a cleared bit; see
+ * userfault_shadow_new().
+ *
+ * Lock order: BQL, kml_slots_lock.  The page path, kvm_userfault_handle_exit()
+ * and kvm_userfault_page_placed(), takes neither; it reads under RCU.
+ *
+ * Follows the interface of KVM_MEM_USERFAULT as posted on the KVM list.
+ *
+ * Copyright (c) 2026 Postern developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/bitmap.h"
+#include "qemu/lockable.h"
+#include "qemu/main-loop.h"
+#include "qemu/rcu.h"
+#include "qemu/rcu_queue.h"
+#include "qapi/error.h"
+#include "exec/address-spaces.h"
+#include "exec/memory.h"
+#include "exec/ramblock.h"
+#include "system/cpus.h"
+#include "system/kvm.h"
+#include "system/kvm_int.h"
+#include "system/kvm-userfault.h"
+#include "kvm-userfault.h"
+#include "trace.h"
+
+/* A part of a block's bitmap, moved to begin at bit 0 */
+typedef struct UserfaultShadow {
+    unsigned long *bitmap;
+    size_t first_page;          /* in the block */
+    size_t npages;
+    QLIST_ENTRY(UserfaultShadow) next;
+} UserfaultShadow;
+
+typedef struct UserfaultBlock {
+    RAMBlock *rb;
+    unsigned long *bitmap;
+    size_t npages;
+    /* Read under RCU; insertions under kml_slots_lock; no removals */
+    QLIST_HEAD(, UserfaultShadow) shadows;
+} UserfaultBlock;
+
+typedef struct UserfaultState {
+    struct rcu_head rcu;
+    const KVMUserfaultOps *ops;
+    GHashTable *blocks;         /* RAMBlock -> UserfaultBlock; never changes */
+} UserfaultState;
+
+/*
+ * Set while memory is guarded.  Read under RCU or kml_slots_lock, written
+ * under kml_slots_lock.
+ */
+static UserfaultState *userfault;
+
+/*
+ * Of the last start, for vCPUs that left KVM just before the end and for
+ * kicks; never goes back to NULL.
+ */
+static const KVMUserfaultOps *userfault_ops;
+
+static size_t userfault_page(ram_addr_t offset)
+{
+    return offset / qemu_real_host_page_size();
+}
+
+static UserfaultBlock *userfault_block(UserfaultState *state, RAMBlock *rb)
+{
+    return state ? g_hash_table_lookup(state->blocks, rb) : NULL;
+}
+
+/*
+ * Clear without ordering among the bits, but after everything before: the
+ * caller has made the pages visible.  Pairs with KVM's read of the bitmap in
+ * front of its read of the page.
+ */
+static void userfault_clear_bits(unsigned long *bitmap, size_t first,
+                                 size_t npages)
+{
+    for (size_t page = first; page < first + npages; page++) {
+        clear_bit_atomic(page, bitmap);
+    }
+}
+
+static void userfault_shadow_clear(UserfaultShadow *shadow, size_t first,
+                                   size_t npages)
+{
+    size_t begin = MAX(first, shadow->first_page);
+    size_t end = MIN(first + npages, shadow->first_page + shadow->npages);
+
+    if (begin < end) {
+        userfault_clear_bits(shadow->bitmap, begin - shadow->first_page,
+                             end - begin);
+    }
+}
+
+static UserfaultShadow *userfault_shadow_new(UserfaultBlock *block,
+                                             size_t first, size_t npages)
+{
+    UserfaultShadow *shadow = g_new0(UserfaultShadow, 1);
+
+    shadow->first_page = first;
+    shadow->npages = npages;
+    shadow->bitmap = bitmap_new(npages);
+    bitmap_fill(shadow->bitmap, npages);
+    QLIST_INSERT_HEAD_RCU(&block->shadows, shadow, next);
+
+    /*
+     * A page may be placed right now.  kvm_userfault_page_placed() clears the
+     * block's bit, then walks the shadows; here the shadow becomes visible,
+     * then the block's bits are read.  With a full barrier on both sides, at
+     * least one of the two clears the shadow's bit.
+     */
+    smp_mb();
+    for (size_t page = 0; page < npages; page++) {
+        if (!test_bit(first + page, block->bitmap)) {
+            clear_bit_atomic(page, shadow->bitmap);
+        }
+    }
+    return shadow;
+}
+
+static unsigned long *userfault_slot_bitmap(UserfaultBlock *block,
+                                            size_t first, size_t npages)
+{
+    UserfaultShadow *shadow;
+
+    if (first % BITS_PER_LONG == 0) {
+        return block->bitmap + BIT_WORD(first);
+    }
+    QLIST_FOREACH(shadow, &block->shadows, next) {
+        if (shadow->first_page == first && shadow->npages == npages) {
+            return shadow->bitmap;
+        }
+    }
+    return userfault_shadow_new(block, first, npages)->bitmap;
+}
+
+bool kvm_userfault_set_region(struct kvm_userspace_memory_region2 *region,
+                              uint64_t size)
+{
+    UserfaultBlock *block;
+    ram_addr_t offset;
+    RAMBlock *rb;
+
+    region->flags &= ~KVM_MEM_USERFAULT;
+    region->userfault_bitmap = 0;
+
+    if (!userfault || !size || (region->flags & KVM_MEM_GUEST_MEMFD)) {
+        return false;
+    }
+
+    RCU_READ_LOCK_GUARD();
+    rb = qemu_ram_block_from_host((void *)(uintptr_t)region->userspace_addr,
+                                  false, &offset);
+    block = rb ? userfault_block(userfault, rb) : NULL;
+    if (!block) {
+        return false;
+    }
+    assert(userfault_page(offset + size) <= block->npages);
+
+    region->flags |= KVM_MEM_USERFAULT;
+    region->userfault_bitmap =
+        (uintptr_t)userfault_slot_bitmap(block, userfault_page(offset),
+                                         userfault_page(size));
+    return true;
+}
+
+/* Hand every memslot to the kernel again.  Called with kml_slots_lock held. */
+static int userfault_update_slots(void)
+{
+    for (int i = 0; i < kvm_state->nr_as; i++) {
+        KVMMemoryListener *kml = kvm_state->as[i].ml;
+
+        for (int j = 0; kml && j < kml->nr_slots_allocated; j++) {
+            KVMSlot *slot = &kml->slots[j];
+            int ret;
+
+            if (!slot->memory_size) {
+                continue;
+            }
+            ret = kvm_set_user_memory_region(kml, slot, false);
+            if (ret < 0) {
+                return ret;
+            }
+        }
+    }
+    return 0;
+}
+
+static void userfault_block_free(gpointer opaque)
+{
+    UserfaultBlock *block = opaque;
+    UserfaultShadow *shadow, *tmp;
+
+    QLIST_FOREACH_SAFE(shadow, &block->shadows, next, tmp) {
+        g_free(shadow->bitmap);
+        g_free(shadow);
+    }
+    g_free(block->bitmap);
+    g_free(block);
+}
+
+static UserfaultBlock *userfault_block_new(RAMBlock *rb,
+                                           const KVMUserfaultOps *ops)
+{
+    size_t page_size = qemu_real_host_page_size();
+    UserfaultBlock *block = g_new0(UserfaultBlock, 1);
+    size_t missing = 0;
+
+    /* The block may grow up to its maximum; what is new is not missing */
+    block->rb = rb;
+    block->npages = DIV_ROUND_UP(rb->max_length, page_size);
+    block->bitmap = bitmap_new(block->npages);
+    QLIST_INIT(&block->shadows);
+
+    for (ram_addr_t offset = 0; offset < rb->used_length;
+         offset += page_size) {
+        if (ops->missing(rb, offset)) {
+            set_bit(userfault_page(offset), block->bitmap);
+            missing++;
+        }
+    }
+    trace_kvm_userfault_block(rb->idstr, block->npages, missing);
+    return block;
+}
+
+static void userfault_state_free(UserfaultState *state)
+{
+    g_hash_table_destroy(state->blocks);
+    g_free(state);
+}
+
+bool kvm_userfault_start(const GPtrArray *blocks, const KVMUserfaultOps *ops,
+                         Error **errp)
+{
+    UserfaultState *state;
+    int ret;
+
+    if (!kvm_userfault_supported(errp)) {
+        return false;
+    }
+
+    state = g_new0(UserfaultState, 1);
+    state->ops = ops;
+    state->blocks = g_hash_table_new_full(NULL, NULL, NULL,
+                                          userfault_block_free);
+    for (guint i = 0; i < blocks->len; i++) {
+        RAMBlock *rb = g_ptr_array_index(blocks, i);
+
+        g_hash_table_insert(state->blocks, rb, userfault_block_new(rb, ops));
+    }
+
+    WITH_QEMU_LOCK_GUARD(&kml_slots_lock) {
+        assert(!userfault);
+        qatomic_set(&userfault_ops, ops);
+        qatomic_rcu_set(&userfault, state);
+        ret = userfault_update_slots();
+    }
+    trace_kvm_userfault_start(blocks->len, ret);
+    if (ret < 0) {
+        kvm_userfault_stop();
+        error_setg_errno(errp, -ret,
+                         "Could not set KVM_MEM_USERFAULT on a memslot");
+        return false;
+    }
+    return true;
+}
+
+void kvm_userfault_page_placed(RAMBlock *rb, ram_addr_t offset, size_t length)
+{
+    UserfaultBlock *block;
+    UserfaultShadow *shadow;
+    size_t first = userfault_page(offset);
+    size_t npages = userfault_page(length);
+
+    RCU_READ_LOCK_GUARD();
+    block = userfault_block(qatomic_rcu_read(&userfault), rb);
+    if (!block) {
+        return;
+    }
+
+    userfault_clear_bits(block->bitmap, first, npages);
+    smp_mb(); /* see userfault_shadow_new() */
+    QLIST_FOREACH_RCU(shadow, &block->shadows, next) {
+        userfault_shadow_clear(shadow, first, npages);
+    }
+}
+
+bool kvm_userfault_guarded(RAMBlock *rb, ram_addr_t offset)
+{
+    UserfaultBlock *block;
+
+    RCU_READ_LOCK_GUARD();
+    block = userfault_block(qatomic_rcu_read(&userfault), rb);
+    return block && test_bit(userfault_page(offset), block->bitmap);
+}
+
+void kvm_userfault_stop(void)
+{
+    UserfaultState *state;
+
+    WITH_QEMU_LOCK_GUARD(&kml_slots_lock) {
+        state = userfault;
+        if (!state) {
+            return;
+        }
+        qatomic_rcu_set(&userfault, NULL);
+        /*
+         * Clearing a flag needs no memory and cannot collide with another
+         * slot; if KVM refuses all the same, the error is reported, and the
+         * bitmaps must stay, for KVM goes on reading them.
+         */
+        if (userfault_update_slots() < 0) {
+            return;
+        }
+    }
+    trace_kvm_userfault_stop();
+    call_rcu(state, userfault_state_free, rcu);
+}
+
+/*
+ * Which page of which block is at @gpa?  The block stays valid as long as the
+ * guarding lasts; NULL when the memory map changed after the exit.
+ */
+static RAMBlock *userfault_translate(hwaddr gpa, MemTxAttrs attrs,
+                                     ram_addr_t *offset)
+{
+    /* x86: address space 1 is what SMM sees, and SMM sets attrs.secure */
+    int as_id = attrs.secure && kvm_state->nr_as > 1 ? 1 : 0;
+    hwaddr xlat, len = 1;
+    MemoryRegion *mr;
+
+    RCU_READ_LOCK_GUARD();
+    mr = address_space_translate(kvm_state->as[as_id].as, gpa, &xlat, &len,
+                                 false, attrs);
+    *offset = ROUND_DOWN(xlat, qemu_real_host_page_size());
+    return mr->ram_block;
+}
+
+int kvm_userfault_handle_exit(CPUState *cpu, MemTxAttrs attrs)
+{
+    hwaddr gpa = cpu->kvm_run->memory_fault.gpa;
+    ram_addr_t offset;
+    RAMBlock *rb;
+
+    rb = userfault_translate(gpa, attrs, &offset);
+    trace_kvm_userfault_exit(cpu->cpu_index, gpa, rb ? rb->idstr : "none",
+                             rb ? offset : 0);
+    if (!rb) {
+        /* No RAM there any more; what is there now, the guest will see */
+        return 0;
+    }
+    return qatomic_read(&userfault_ops)->fault(cpu, rb, offset) ?
+           0 : EXCP_INTERRUPT;
+}
+
+void kvm_userfault_kick_vcpu_thread(CPUState *cpu)
+{
+    const KVMUserfaultOps *ops = qatomic_read(&userfault_ops);
+
+    cpus_kick_thread(cpu);
+    if (ops) {
+        ops->kick(cpu);
+    }
+}
+
+bool kvm_userfault_supported(Error **errp)
+{
+    static Error *reason;
+    static bool probed;
+
+    if (!probed) {
+        if (!kvm_enabled()) {
+            /* Not remembered: the accelerator may not be there yet */
+            error_setg(errp, "it needs the KVM accelerator");
+            return false;
+        }
+        if (!kvm_check_extension(kvm_state, KVM_CAP_USERFAULT)) {
+            error_setg(&reason, "the host kernel lacks KVM userfault"
+                       " (KVM_CAP_USERFAULT)");
+        } else {
+            kvm_userfault_probe(kvm_state->fd, &reason);
+        }
+        probed = true;
+        trace_kvm_userfault_supported(reason ? error_get_pretty(reason)
+                                             : "yes");
+    }
+    if (reason) {
+        error_propagate(errp, error_copy(reason));
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,67 @@
+/*
+ * Post-copy destination: what page faults cost
+ *
+ * Copyright (c) 2026 Postern developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef MIGRATION_POSTCOPY_FAULT_STATS_H
+#define MIGRATION_POSTCOPY_FAULT_STATS_H
+
+#include "qapi/qapi-types-migration.h"
+
+typedef enum PostcopyFaultKind {
+    /* A guest access left KVM_RUN with a memory-fault exit */
+    POSTCOPY_FAULT_KVM,
+    /* Likewise, but the page had arrived in the meantime */
+    POSTCOPY_FAULT_KVM_PRESENT,
+    /* A guest access came through userfaultfd, from the vCPU's thread */
+    POSTCOPY_FAULT_UFFD_VCPU,
+    /* Likewise, from KVM's async page fault worker; the vCPU goes on */
+    POSTCOPY_FAULT_UFFD_ASYNC,
+    /* Through userfaultfd: KVM's own access, or a thread of QEMU's */
+    POSTCOPY_FAULT_UFFD_OTHER,
+    POSTCOPY_FAULT_KIND__MAX,
+} PostcopyFaultKind;
+
+/**
+ * postcopy_fault_stats_reset: forget everything, a post-copy begins
+ * @mechanism: how vCPU faults will be served
+ *
+ * Context: nobody counts meanwhile.
+ */
+void postcopy_fault_stats_reset(PostcopyFaultMechanism mechanism);
+
+/**
+ * postcopy_fault_stats_count: a fault of @kind happened
+ *
+ * Any thread, no lock; so is all below.
+ */
+void postcopy_fault_stats_count(PostcopyFaultKind kind);
+
+/** postcopy_fault_stats_requested: a page was asked of the source */
+void postcopy_fault_stats_requested(void);
+
+/**
+ * postcopy_fault_stats_served: a fault is over
+ * @kind: what it was
+ * @ns: nanoseconds from its notice to its end
+ */
+void postcopy_fault_stats_served(PostcopyFaultKind kind, int64_t ns);
+
+/**
+ * postcopy_fault_stats_interrupted: a vCPU stopped waiting, the page is not
+ * there
+ * @ns: nanoseconds that it waited
+ */
+void postcopy_fault_stats_interrupted(int64_t ns);
+
+/**
+ * postcopy_fault_stats_query: the figures of the last post-copy
+ *
+ * Returns: a new object, to be freed by the caller; NULL if there was none.
+ */
+PostcopyFaultInfo *postcopy_fault_stats_query(void);
+
+#endif

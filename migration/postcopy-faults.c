@@ -1,0 +1,439 @@
+/*
+ * Post-copy destination: who waits for which page
+ *
+ * A vCPU that leaves KVM for a missing page asks the source for it from its
+ * own thread and waits here.  Faults that come through userfaultfd wait in
+ * the kernel and are only noted here, to measure both alike.
+ *
+ * The way of a page:
+ *
+ *   vCPU thread                          thread that receives pages
+ *   -----------                          --------------------------
+ *   bucket lock                          UFFDIO_COPY
+ *     received? then done                receivedmap: set
+ *     enter into the page's list         KVM bitmap: clear
+ *   bucket unlock                        bucket lock
+ *   request, if the first                  take the page's list, wake all
+ *   wait                                 bucket unlock
+ *
+ * Either the vCPU sees the page in the receivedmap, or the receiver finds the
+ * vCPU in the list: both look only with the bucket locked, and the receiver
+ * sets the receivedmap before.
+ *
+ * Lock order: a bucket's lock is a leaf; nothing else is taken under it.
+ *
+ * Copyright (c) 2026 Postern developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#ifdef CONFIG_LINUX
+#include <sys/syscall.h>
+#endif
+#include "qemu/error-report.h"
+#include "qemu/lockable.h"
+#include "qemu/queue.h"
+#include "qemu/thread.h"
+#include "qemu/timer.h"
+#include "qapi/error.h"
+#include "exec/ramblock.h"
+#include "exec/target_page.h"
+#include "hw/boards.h"
+#include "hw/core/cpu.h"
+#include "system/kvm-userfault.h"
+#include "migration.h"
+#include "options.h"
+#include "postcopy-fault-stats.h"
+#include "postcopy-faults.h"
+#include "postcopy-ram.h"
+#include "ram.h"
+#include "trace.h"
+
+typedef struct PostcopyFault {
+    PostcopyFaultKind kind;
+    int64_t start_ns;
+    QemuEvent *event;           /* who waits in QEMU; NULL: in the kernel */
+    bool over;                  /* written under the bucket's lock */
+    QLIST_ENTRY(PostcopyFault) next;
+} PostcopyFault;
+
+/* A page that was asked for and is not there yet */
+typedef struct PostcopyFaultPage {
+    void *host;
+    bool requested;             /* by a vCPU */
+    QLIST_HEAD(, PostcopyFault) faults;
+    QLIST_ENTRY(PostcopyFaultPage) next;
+} PostcopyFaultPage;
+
+typedef struct PostcopyFaultBucket {
+    QemuMutex lock;
+    QLIST_HEAD(, PostcopyFaultPage) pages;
+} PostcopyFaultBucket;
+
+/* Enough that vCPUs seldom meet in one, few enough to be walked at the end */
+#define BUCKETS 1024
+
+static PostcopyFaultBucket *buckets;
+
+/* By cpu_index; made at the first start and kept, for kicks come any time */
+static QemuEvent *vcpu_events;
+static unsigned vcpu_events_nr;
+
+/* vCPU faults come as KVM exits */
+static bool kvm_guarded;
+
+static PostcopyFaultBucket *fault_bucket(void *host)
+{
+    uint64_t page = (uintptr_t)host / qemu_real_host_page_size();
+
+    /* Spread neighbours, and pages that are huge page sizes apart, alike */
+    return &buckets[(page * 0x9e3779b97f4a7c15ull) >> (64 - ctz32(BUCKETS))];
+}
+
+/* With the lock of @bucket held */
+static PostcopyFaultPage *fault_page_find(PostcopyFaultBucket *bucket,
+                                          void *host)
+{
+    PostcopyFaultPage *page;
+
+    QLIST_FOREACH(page, &bucket->pages, next) {
+        if (page->host == host) {
+            return page;
+        }
+    }
+    return NULL;
+}
+
+/* With the lock of @bucket held */
+static PostcopyFaultPage *fault_page_get(PostcopyFaultBucket *bucket,
+                                         void *host)
+{
+    PostcopyFaultPage *page = fault_page_find(bucket, host);
+
+    if (!page) {
+        page = g_new0(PostcopyFaultPage, 1);
+        page->host = host;
+        QLIST_INIT(&page->faults);
+        QLIST_INSERT_HEAD(&bucket->pages, page, next);
+    }
+    return page;
+}
+
+/* With the lock of the page's bucket held: the end of all its faults */
+static void fault_page_resolve(PostcopyFaultPage *page, int64_t now)
+{
+    PostcopyFault *fault, *tmp;
+
+    QLIST_FOREACH_SAFE(fault, &page->faults, next, tmp) {
+        QLIST_REMOVE(fault, next);
+        if (fault->event) {
+            qatomic_set(&fault->over, true);
+            qemu_event_set(fault->event);
+        } else {
+            postcopy_fault_stats_served(fault->kind, now - fault->start_ns);
+            g_free(fault);
+        }
+    }
+    QLIST_REMOVE(page, next);
+    g_free(page);
+}
+
+void postcopy_faults_placed(RAMBlock *rb, void *host, size_t length)
+{
+    PostcopyFaultBucket *bucket;
+    PostcopyFaultPage *page;
+
+    kvm_userfault_page_placed(rb, (uint8_t *)host - rb->host, length);
+
+    bucket = fault_bucket(host);
+    WITH_QEMU_LOCK_GUARD(&bucket->lock) {
+        page = fault_page_find(bucket, host);
+        if (page) {
+            fault_page_resolve(page, get_clock());
+        }
+    }
+}
+
+/* NULL for other threads of QEMU and for those of the kernel */
+static CPUState *fault_vcpu(uint32_t ptid)
+{
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        if (cpu->thread_id == ptid) {
+            return cpu;
+        }
+    }
+    return NULL;
+}
+
+static PostcopyFaultKind fault_kind(RAMBlock *rb, ram_addr_t offset,
+                                    uint32_t ptid)
+{
+    /*
+     * A guest's access to a guarded page exits from KVM and never comes here:
+     * what does is an access of KVM's own or of QEMU's.
+     */
+    if (!ptid || kvm_userfault_guarded(rb, offset)) {
+        return POSTCOPY_FAULT_UFFD_OTHER;
+    }
+    if (fault_vcpu(ptid)) {
+        return POSTCOPY_FAULT_UFFD_VCPU;
+    }
+#ifdef CONFIG_LINUX
+    /* Signal 0: does this process have such a thread? */
+    if (syscall(SYS_tgkill, getpid(), ptid, 0) == 0) {
+        return POSTCOPY_FAULT_UFFD_OTHER;
+    }
+#endif
+    return POSTCOPY_FAULT_UFFD_ASYNC;
+}
+
+void postcopy_faults_userfaultfd(RAMBlock *rb, ram_addr_t offset,
+                                 uint32_t ptid)
+{
+    void *host = rb->host + offset;
+    PostcopyFaultBucket *bucket = fault_bucket(host);
+    PostcopyFault *fault = g_new0(PostcopyFault, 1);
+
+    fault->kind = fault_kind(rb, offset, ptid);
+    fault->start_ns = get_clock();
+
+    QEMU_LOCK_GUARD(&bucket->lock);
+    if (ramblock_recv_bitmap_test_byte_offset(rb, offset)) {
+        /* It arrived after the fault; who waited has been woken */
+        g_free(fault);
+        return;
+    }
+    postcopy_fault_stats_count(fault->kind);
+    postcopy_fault_stats_requested();
+    trace_postcopy_fault_userfaultfd(rb->idstr, offset, ptid, fault->kind);
+    QLIST_INSERT_HEAD(&fault_page_get(bucket, host)->faults, fault, next);
+}
+
+/*
+ * Ask for a page from a vCPU's thread.
+ *
+ * The page is noted as requested first, and the state looked at second: when
+ * the stream is broken, nothing is sent, and the recovery, which makes the
+ * state active before it sends again all that is noted, takes care of it.
+ */
+static void fault_request(MigrationIncomingState *mis, RAMBlock *rb,
+                          ram_addr_t offset, void *host)
+{
+    WITH_QEMU_LOCK_GUARD(&mis->page_request_mutex) {
+        if (ramblock_recv_bitmap_test_byte_offset(rb, offset)) {
+            return;
+        }
+        if (!g_tree_lookup(mis->page_requested, host)) {
+            g_tree_insert(mis->page_requested, host, (gpointer)1);
+            qatomic_inc(&mis->page_requested_count);
+        }
+    }
+    postcopy_fault_stats_requested();
+    if (qatomic_read(&mis->state) == MIGRATION_STATUS_POSTCOPY_ACTIVE) {
+        migrate_send_rp_message_req_pages(mis, rb, offset);
+    }
+}
+
+static void fault_request_or_zero(RAMBlock *rb, ram_addr_t offset, void *host)
+{
+    MigrationIncomingState *mis = migration_incoming_get_current();
+
+    if (ramblock_page_is_discarded(rb, offset)) {
+        /* Such a page is never sent */
+        postcopy_place_page_zero(mis, host, rb);
+    } else {
+        fault_request(mis, rb, offset, host);
+    }
+}
+
+static bool vcpu_kicked(CPUState *cpu)
+{
+    return qatomic_read(&cpu->thread_kicked) ||
+           qatomic_read(&cpu->exit_request);
+}
+
+/* Returns true if the page came, false if @cpu was kicked before */
+static bool fault_wait(CPUState *cpu, PostcopyFault *fault,
+                       PostcopyFaultBucket *bucket)
+{
+    for (;;) {
+        qemu_event_reset(fault->event);
+        if (qatomic_read(&fault->over) || vcpu_kicked(cpu)) {
+            break;
+        }
+        qemu_event_wait(fault->event);
+    }
+
+    /* The lock also makes sure that whoever ended the fault is done with it */
+    QEMU_LOCK_GUARD(&bucket->lock);
+    if (!fault->over) {
+        QLIST_REMOVE(fault, next);
+    }
+    return fault->over;
+}
+
+static bool postcopy_vcpu_fault(CPUState *cpu, RAMBlock *rb, ram_addr_t offset)
+{
+    PostcopyFault fault = {
+        .kind = POSTCOPY_FAULT_KVM,
+        .start_ns = get_clock(),
+        .event = &vcpu_events[cpu->cpu_index],
+    };
+    PostcopyFaultBucket *bucket;
+    PostcopyFaultPage *page;
+    bool first, came;
+    void *host;
+
+    offset = ROUND_DOWN(offset, qemu_ram_pagesize(rb));
+    host = rb->host + offset;
+    bucket = fault_bucket(host);
+
+    WITH_QEMU_LOCK_GUARD(&bucket->lock) {
+        if (ramblock_recv_bitmap_test_byte_offset(rb, offset)) {
+            /* It arrived after the exit; do not wait for who clears the bit */
+            kvm_userfault_page_placed(rb, offset, qemu_ram_pagesize(rb));
+            postcopy_fault_stats_count(POSTCOPY_FAULT_KVM_PRESENT);
+            return true;
+        }
+        page = fault_page_get(bucket, host);
+        first = !page->requested;
+        page->requested = true;
+        QLIST_INSERT_HEAD(&page->faults, &fault, next);
+    }
+    postcopy_fault_stats_count(POSTCOPY_FAULT_KVM);
+    trace_postcopy_fault_vcpu_begin(cpu->cpu_index, rb->idstr, offset, first);
+
+    if (first) {
+        fault_request_or_zero(rb, offset, host);
+    }
+    came = fault_wait(cpu, &fault, bucket);
+
+    if (came) {
+        postcopy_fault_stats_served(fault.kind, get_clock() - fault.start_ns);
+    } else {
+        postcopy_fault_stats_interrupted(get_clock() - fault.start_ns);
+    }
+    trace_postcopy_fault_vcpu_end(cpu->cpu_index, rb->idstr, offset, came);
+    return came;
+}
+
+static void postcopy_vcpu_kick(CPUState *cpu)
+{
+    qemu_event_set(&vcpu_events[cpu->cpu_index]);
+}
+
+static bool postcopy_page_missing(RAMBlock *rb, ram_addr_t offset)
+{
+    return offset < rb->postcopy_length &&
+           !ramblock_recv_bitmap_test_byte_offset(rb, offset);
+}
+
+static const KVMUserfaultOps postcopy_userfault_ops = {
+    .missing = postcopy_page_missing,
+    .fault = postcopy_vcpu_fault,
+    .kick = postcopy_vcpu_kick,
+};
+
+static int collect_block(RAMBlock *rb, void *opaque)
+{
+    g_ptr_array_add(opaque, rb);
+    return 0;
+}
+
+static void faults_init_once(void)
+{
+    if (buckets) {
+        return;
+    }
+    vcpu_events_nr = MACHINE(qdev_get_machine())->smp.max_cpus;
+    vcpu_events = g_new0(QemuEvent, vcpu_events_nr);
+    for (unsigned i = 0; i < vcpu_events_nr; i++) {
+        qemu_event_init(&vcpu_events[i], false);
+    }
+    buckets = g_new0(PostcopyFaultBucket, BUCKETS);
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        qemu_mutex_init(&buckets[i].lock);
+        QLIST_INIT(&buckets[i].pages);
+    }
+}
+
+void postcopy_faults_start(MigrationIncomingState *mis)
+{
+    g_autoptr(GPtrArray) blocks = g_ptr_array_new();
+    Error *err = NULL;
+
+    faults_init_once();
+
+    postcopy_fault_stats_reset(POSTCOPY_FAULT_MECHANISM_USERFAULTFD);
+    if (!migrate_get_current()->
+        capabilities[MIGRATION_CAPABILITY_POSTCOPY_KVM_USERFAULT]) {
+        return;
+    }
+
+    foreach_not_ignored_block(collect_block, blocks);
+    if (!kvm_userfault_start(blocks, &postcopy_userfault_ops, &err)) {
+        warn_reportf_err(err, "vCPU page faults go through userfaultfd: ");
+        return;
+    }
+    postcopy_fault_stats_reset(POSTCOPY_FAULT_MECHANISM_KVM_USERFAULT);
+    qatomic_set(&kvm_guarded, true);
+}
+
+void postcopy_faults_stop(void)
+{
+    PostcopyFaultPage *page, *tmp;
+
+    if (!buckets) {
+        return;
+    }
+    kvm_userfault_stop();
+    qatomic_set(&kvm_guarded, false);
+
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        QEMU_LOCK_GUARD(&buckets[i].lock);
+        QLIST_FOREACH_SAFE(page, &buckets[i].pages, next, tmp) {
+            fault_page_resolve(page, get_clock());
+        }
+    }
+}
+
+bool postcopy_faults_concurrent(void)
+{
+    return qatomic_read(&kvm_guarded);
+}
+
+void postcopy_faults_fill_info(MigrationInfo *info)
+{
+    info->postcopy_faults = postcopy_fault_stats_query();
+}
+
+void postcopy_kvm_userfault_init(MigrationState *ms)
+{
+    bool *cap = &ms->capabilities[MIGRATION_CAPABILITY_POSTCOPY_KVM_USERFAULT];
+
+    switch (ms->postcopy_kvm_userfault) {
+    case ON_OFF_AUTO_AUTO:
+        *cap = kvm_userfault_supported(NULL);
+        break;
+    default:
+        *cap = ms->postcopy_kvm_userfault == ON_OFF_AUTO_ON;
+        break;
+    }
+}
+
+bool postcopy_kvm_userfault_check(const bool *old_caps, const bool *new_caps,
+                                  Error **errp)
+{
+    ERRP_GUARD();
+    int cap = MIGRATION_CAPABILITY_POSTCOPY_KVM_USERFAULT;
+
+    if (new_caps[cap] && !old_caps[cap] && !kvm_userfault_supported(errp)) {
+        error_prepend(errp, "Capability 'postcopy-kvm-userfault' cannot be"
+                      " enabled: ");
+        return false;
+    }
+    return true;
+}
