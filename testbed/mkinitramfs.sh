@@ -1,0 +1,25 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# mkinitramfs.sh OUTPUT BUSYBOX L1-INIT L1-RUN
+# Packs the initramfs that L1 boots from. Needs no root: the kernel itself
+# brings /dev/console, all else is mounted.
+set -eu
+
+output=$1 busybox=$2 init=$3 run=$4
+
+if ldd "$busybox" >/dev/null 2>&1; then
+    echo "$busybox is not statically linked: install busybox-static" >&2
+    exit 1
+fi
+
+tree=$(mktemp -d)
+trap 'rm -rf "$tree"' EXIT
+mkdir "$tree/bin"
+cp "$busybox" "$tree/bin/busybox"
+cp "$init" "$tree/init"
+cp "$run" "$tree/l1-run.sh"
+chmod 755 "$tree/init" "$tree/bin/busybox"
+(cd "$tree" && find . | LC_ALL=C sort |
+    cpio --quiet --create --format=newc --owner=0:0 --reproducible) |
+    gzip -n -1 >"$output"
