@@ -27,6 +27,7 @@ static struct {
     uint64_t count[POSTCOPY_FAULT_KIND__MAX];
     uint64_t requested;
     uint64_t vcpu_blocked_ns;
+    uint64_t guest_wait_ns;
     uint64_t latency[LATENCY_BUCKETS];
 } stats;
 
@@ -80,6 +81,7 @@ void postcopy_fault_stats_served(PostcopyFaultKind kind, int64_t ns)
         qatomic_add(&stats.vcpu_blocked_ns, ns);
         /* fall through */
     case POSTCOPY_FAULT_UFFD_ASYNC:
+        qatomic_add(&stats.guest_wait_ns, ns);
         qatomic_inc(&stats.latency[latency_bucket(ns)]);
         break;
     default:
@@ -90,6 +92,7 @@ void postcopy_fault_stats_served(PostcopyFaultKind kind, int64_t ns)
 void postcopy_fault_stats_interrupted(int64_t ns)
 {
     qatomic_add(&stats.vcpu_blocked_ns, MAX(ns, 0));
+    qatomic_add(&stats.guest_wait_ns, MAX(ns, 0));
 }
 
 static uint64_t latency_percentile(unsigned percent)
@@ -134,6 +137,7 @@ PostcopyFaultInfo *postcopy_fault_stats_query(void)
         qatomic_read(&stats.count[POSTCOPY_FAULT_UFFD_OTHER]);
     info->requested = qatomic_read(&stats.requested);
     info->vcpu_blocked_ns = qatomic_read(&stats.vcpu_blocked_ns);
+    info->guest_wait_ns = qatomic_read(&stats.guest_wait_ns);
     info->latency_p50_ns = latency_percentile(50);
     info->latency_p99_ns = latency_percentile(99);
     return info;

@@ -67,7 +67,8 @@ typedef struct UserfaultState {
 
 /*
  * Set while memory is guarded.  Read under RCU or kml_slots_lock, written
- * under kml_slots_lock.
+ * under kml_slots_lock, and only by start and stop, of which there is never
+ * more than one at a time.
  */
 static UserfaultState *userfault;
 
@@ -316,13 +317,13 @@ bool kvm_userfault_guarded(RAMBlock *rb, ram_addr_t offset)
 
 void kvm_userfault_stop(void)
 {
-    UserfaultState *state;
+    UserfaultState *state = qatomic_read(&userfault);
 
+    /* Without KVM there is not even a lock */
+    if (!state) {
+        return;
+    }
     WITH_QEMU_LOCK_GUARD(&kml_slots_lock) {
-        state = userfault;
-        if (!state) {
-            return;
-        }
         qatomic_rcu_set(&userfault, NULL);
         /*
          * Clearing a flag needs no memory and cannot collide with another

@@ -1,0 +1,36 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# mkinitramfs.sh OUTPUT BUSYBOX INIT PROGRAM
+#
+# Packs an initramfs from a static busybox, an init script and one static
+# program. Needs no root: init mounts devtmpfs, so no device node is packed.
+# Not compressed: unpacking would cost an emulated guest more than reading.
+
+set -eu
+
+output=$1 busybox=$2 init=$3 program=$4
+
+for binary in "$busybox" "$program"; do
+    if readelf -lW "$binary" | grep -q INTERP; then
+        echo "mkinitramfs.sh: $binary is not statically linked" >&2
+        exit 1
+    fi
+done
+
+tree=$(mktemp -d)
+trap 'rm -rf "$tree"' EXIT
+
+mkdir "$tree/bin" "$tree/dev" "$tree/proc" "$tree/sys"
+install -m 755 "$busybox" "$tree/bin/busybox"
+for applet in sh mount; do
+    ln -s busybox "$tree/bin/$applet"
+done
+install -m 755 "$init" "$tree/init"
+install -m 755 "$program" "$tree/bin/"
+strip "$tree/bin/$(basename "$program")"
+
+# The same input makes the same file.
+find "$tree" -exec touch -h -d @0 {} +
+(cd "$tree" && find . | LC_ALL=C sort |
+    cpio --create --quiet --format=newc --owner=0:0 --reproducible) >"$output"

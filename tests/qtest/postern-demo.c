@@ -1,0 +1,358 @@
+/*
+ * Postern's demo: migrate one running guest twice by post-copy, first with
+ * userfaultfd and then with KVM userfault, and compare; with --rounds, do so
+ * several times, each time in the other order
+ *
+ * A program and not a test case: it reports figures, and the first thing that
+ * goes wrong ends it with a one-line reason.  Nothing in it waits for ever.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include <glib/gstdio.h>
+#include "qemu/atomic.h"
+#include "qemu/units.h"
+#include "postern/guest.h"
+#include "postern/migrate.h"
+#include "postern/report.h"
+#include "qobject/qdict.h"
+#include "qobject/qjson.h"
+
+/*
+ * On an emulated host with one CPU each of these takes a few seconds; the
+ * limits are for a busy machine and for when something hangs.
+ */
+enum {
+    BOOT_TIMEOUT_S = 120,
+    MIGRATE_TIMEOUT_S = 120,
+    ALIVE_TIMEOUT_S = 60,
+    SWEEP_TIMEOUT_S = 120,
+    STEP_TIMEOUT_S = 200,       /* longer than all that a step waits for */
+};
+
+/* Work on each vCPU that shows that it runs and is not stuck in one fault */
+#define ALIVE_OPS 2000
+
+/* Fewer KVM exits than this would not show that vCPU faults go that way. */
+#define MIN_KVM_EXITS 100
+
+static PosternVMConfig config = { .memory_mib = 512, .vcpus = 2 };
+static char *json_file;
+static char *directory;         /* for the migration sockets */
+static int64_t started;
+
+static PosternRun *runs;
+static unsigned nruns;
+
+/* What the demo is doing, and when that must be over; the watchdog reads it. */
+static const char *step = "start";
+static int step_deadline_s = STEP_TIMEOUT_S;
+
+static double elapsed_s(void)
+{
+    return (g_get_monotonic_time() - started) / 1e6;
+}
+
+static void G_GNUC_PRINTF(1, 2) begin(const char *fmt, ...)
+{
+    g_autofree char *text = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    text = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    qatomic_set(&step, g_intern_string(text));
+    qatomic_set(&step_deadline_s, elapsed_s() + STEP_TIMEOUT_S);
+    printf("[%6.1f s] %s\n", elapsed_s(), step);
+    fflush(stdout);
+}
+
+static bool write_json(const char *failure)
+{
+    g_autoptr(GString) text = NULL;
+    g_autoptr(GError) err = NULL;
+    QDict *object;
+
+    if (!json_file) {
+        return true;
+    }
+    object = postern_report_object(&config, runs, nruns, failure);
+    text = qobject_to_json_pretty(QOBJECT(object), true);
+    qobject_unref(object);
+    g_string_append_c(text, '\n');
+    if (!g_file_set_contents(json_file, text->str, text->len, &err)) {
+        fprintf(stderr, "postern-demo: %s\n", err->message);
+        return false;
+    }
+    return true;
+}
+
+static char *socket_path(const PosternRun *run)
+{
+    return g_strdup_printf("%s/%td", directory, run - runs);
+}
+
+static void remove_directory(void)
+{
+    g_unlink(config.log);
+    for (unsigned n = 0; n < nruns; n++) {
+        g_autofree char *path = socket_path(&runs[n]);
+
+        g_unlink(path);
+    }
+    g_rmdir(directory);
+}
+
+static void show_log(void)
+{
+    g_autofree char *text = NULL;
+
+    if (g_file_get_contents(config.log, &text, NULL, NULL)) {
+        fputs(text, stderr);
+    }
+}
+
+/* QEMUs that still run die with this process: libqtest has asked for that. */
+static void G_NORETURN fail(const char *reason)
+{
+    fflush(stdout);
+    show_log();
+    fprintf(stderr, "postern-demo: FAILED: %s\n", reason);
+    write_json(reason);
+    remove_directory();
+    _exit(EXIT_FAILURE);
+}
+
+static void fail_if(Error *err)
+{
+    if (err) {
+        fail(error_get_pretty(err));
+    }
+}
+
+static void on_abort(int signum)
+{
+    g_autofree char *reason =
+        g_strdup_printf("a QEMU died during: %s", step);
+
+    fail(reason);
+}
+
+static void do_nothing(void *unused)
+{
+}
+
+/*
+ * libqtest aborts when QEMU dies under its hands.  Its handler then waits
+ * for each QEMU to end; a hook that never goes away keeps libqtest from
+ * putting that handler in the place of ours.
+ */
+static void give_reason_on_abort(void)
+{
+    struct sigaction action = {
+        .sa_handler = on_abort,
+        .sa_flags = SA_RESETHAND,
+    };
+
+    qtest_add_abrt_handler(do_nothing, NULL);
+    sigaction(SIGABRT, &action, NULL);
+}
+
+/* libqtest waits without limit for the answer of a QEMU that hangs. */
+static void *watch_over(void *unused)
+{
+    g_autofree char *reason = NULL;
+
+    while (elapsed_s() < qatomic_read(&step_deadline_s)) {
+        g_usleep(G_USEC_PER_SEC);
+    }
+    reason = g_strdup_printf("a QEMU does not answer, stuck in: %s",
+                             qatomic_read(&step));
+    fail(reason);
+}
+
+static bool is_kvm(const PosternRun *run)
+{
+    return g_str_equal(run->mechanism, "kvm-userfault");
+}
+
+/* Migrates the guest from @src, which is ended, to a new VM. */
+static PosternVM *migrate(PosternVM *src, PosternRun *run)
+{
+    g_autofree char *socket = socket_path(run);
+    g_autofree char *dst_name =
+        g_strdup_printf("destination %td", run - runs + 1);
+    bool kvm_userfault = is_kvm(run);
+    PosternMigrateOptions options = {
+        .socket = socket,
+        .kvm_userfault = kvm_userfault ? ON_OFF_AUTO_ON : ON_OFF_AUTO_OFF,
+        .precopy_bytes = config.memory_mib * MiB / 8,
+        .timeout_s = MIGRATE_TIMEOUT_S,
+    };
+    PosternVM *dst;
+    Error *err = NULL;
+
+    begin("%s: precopy", run->mechanism);
+    dst = postern_vm_start(g_intern_string(dst_name), &config, true, &err);
+    fail_if(err);
+    postern_migrate_to_postcopy(src, dst, &options, &err);
+    fail_if(err);
+
+    begin("%s: post-copy, the guest runs on the destination", run->mechanism);
+    postern_migrate_complete(src, dst, &options, &run->stats, &err);
+    fail_if(err);
+    postern_vm_stop(src);
+    return dst;
+}
+
+static void examine(PosternVM *vm, PosternRun *run, uint64_t words,
+                    uint64_t *bad_before)
+{
+    Error *err = NULL;
+    uint64_t bad;
+
+    begin("%s: migrated; does the guest live?", run->mechanism);
+    postern_guest_wait_alive(vm, ALIVE_OPS, ALIVE_TIMEOUT_S, &err);
+    fail_if(err);
+
+    begin("%s: it does; checking all its words", run->mechanism);
+    postern_guest_sweep(vm, SWEEP_TIMEOUT_S, &bad, &err);
+    fail_if(err);
+
+    run->words_checked = words;
+    run->words_corrupted = bad - *bad_before;
+    run->done = true;
+    *bad_before = bad;
+}
+
+static char *verdict(void)
+{
+    for (unsigned n = 0; n < nruns; n++) {
+        const PosternMigrateStats *stats = &runs[n].stats;
+        uint64_t through_userfaultfd = stats->userfaultfd_vcpu +
+                                       stats->userfaultfd_async;
+        bool kvm = is_kvm(&runs[n]);
+        g_autofree char *reason = NULL;
+
+        if (runs[n].words_corrupted) {
+            reason = g_strdup_printf("%" PRIu64 " words are corrupted",
+                                     runs[n].words_corrupted);
+        } else if (stats->mechanism_is_kvm != kvm) {
+            reason = g_strdup("QEMU used the other mechanism");
+        } else if (kvm && through_userfaultfd) {
+            reason = g_strdup_printf("%" PRIu64 " vCPU faults went through "
+                                     "userfaultfd", through_userfaultfd);
+        } else if (kvm && stats->kvm_exits <= MIN_KVM_EXITS) {
+            reason = g_strdup_printf("only %" PRIu64 " faults came as KVM "
+                                     "exits", stats->kvm_exits);
+        }
+        if (reason) {
+            return g_strdup_printf("%s: %s", runs[n].mechanism, reason);
+        }
+    }
+    return NULL;
+}
+
+/* Alternate: what changes with time then is not taken for a difference */
+static void plan(unsigned rounds)
+{
+    nruns = 2 * rounds;
+    runs = g_new0(PosternRun, nruns);
+    for (unsigned n = 0; n < nruns; n++) {
+        bool kvm = n % 2 != n / 2 % 2;
+
+        runs[n].mechanism = kvm ? "kvm-userfault" : "userfaultfd";
+    }
+}
+
+static void parse_arguments(int argc, char **argv)
+{
+    char *qemu = NULL;
+    int memory = config.memory_mib, vcpus = config.vcpus, rounds = 1;
+    const GOptionEntry entries[] = {
+        { "kernel", 0, 0, G_OPTION_ARG_FILENAME, &config.kernel,
+          "the guest's kernel", "FILE" },
+        { "initrd", 0, 0, G_OPTION_ARG_FILENAME, &config.initrd,
+          "the guest's initramfs", "FILE" },
+        { "memory", 0, 0, G_OPTION_ARG_INT, &memory,
+          "the guest's memory (512)", "MIB" },
+        { "vcpus", 0, 0, G_OPTION_ARG_INT, &vcpus,
+          "the guest's vCPUs (2)", "N" },
+        { "rounds", 0, 0, G_OPTION_ARG_INT, &rounds,
+          "migrate twice that many times (1)", "N" },
+        { "json", 0, 0, G_OPTION_ARG_FILENAME, &json_file,
+          "write the figures there too", "FILE" },
+        { "qemu", 0, 0, G_OPTION_ARG_FILENAME, &qemu,
+          "QEMU to use (QTEST_QEMU_BINARY)", "FILE" },
+        { NULL }
+    };
+    g_autoptr(GOptionContext) context =
+        g_option_context_new("- migrate a guest with userfaultfd and with "
+                             "KVM userfault");
+    g_autoptr(GError) err = NULL;
+
+    g_option_context_add_main_entries(context, entries, NULL);
+    if (!g_option_context_parse(context, &argc, &argv, &err)) {
+        fprintf(stderr, "postern-demo: %s\n", err->message);
+        exit(EXIT_FAILURE);
+    }
+    if (!config.kernel || !config.initrd || memory <= 0 || vcpus <= 0 ||
+        rounds <= 0) {
+        fprintf(stderr, "postern-demo: needs --kernel and --initrd, and "
+                "--memory, --vcpus and --rounds above 0\n");
+        exit(EXIT_FAILURE);
+    }
+    config.memory_mib = memory;
+    config.vcpus = vcpus;
+    plan(rounds);
+    if (qemu) {
+        g_setenv("QTEST_QEMU_BINARY", qemu, true);
+    }
+}
+
+/* libqtest logs each command line through g_print(), like a TAP test. */
+static void print_nothing(const char *text)
+{
+}
+
+int main(int argc, char **argv)
+{
+    g_autofree char *failure = NULL;
+    uint64_t words, bad = 0;
+    PosternVM *vm;
+    Error *err = NULL;
+
+    parse_arguments(argc, argv);
+    started = g_get_monotonic_time();
+    directory = g_dir_make_tmp("postern-demo-XXXXXX", NULL);
+    config.log = g_strdup_printf("%s/qemu.log", directory);
+    g_set_print_handler(print_nothing);
+    give_reason_on_abort();
+    g_thread_unref(g_thread_new("watchdog", watch_over, NULL));
+
+    begin("booting the guest: %u MiB, %u vCPUs", config.memory_mib,
+          config.vcpus);
+    vm = postern_vm_start("source", &config, false, &err);
+    fail_if(err);
+    postern_guest_wait_ready(vm, BOOT_TIMEOUT_S, &words, &err);
+    fail_if(err);
+    postern_guest_wait_alive(vm, ALIVE_OPS, ALIVE_TIMEOUT_S, &err);
+    fail_if(err);
+
+    for (unsigned n = 0; n < nruns; n++) {
+        vm = migrate(vm, &runs[n]);
+        examine(vm, &runs[n], words, &bad);
+    }
+    postern_vm_stop(vm);
+    begin("done");
+
+    putchar('\n');
+    postern_report_table(stdout, runs, nruns);
+    putchar('\n');
+    failure = verdict();
+    if (failure) {
+        fail(failure);
+    }
+    remove_directory();
+    return write_json(NULL) ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,153 @@
+/*
+ * The guest's memory program, seen from outside through its console
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "guest.h"
+#include "qemu/cutils.h"
+
+static uint64_t field(const char *line, const char *name)
+{
+    g_autofree char *key = g_strdup_printf(" %s=", name);
+    const char *found = strstr(line, key);
+    uint64_t value;
+
+    if (!found || qemu_strtou64(found + strlen(key), &found, 10, &value)) {
+        fprintf(stderr, "no '%s' in the guest's line '%s'\n", name, line);
+        abort();
+    }
+    return value;
+}
+
+static bool line_is_fatal(const char *line)
+{
+    return g_str_has_prefix(line, "POSTERN failed") ||
+           strstr(line, "Kernel panic");
+}
+
+/* Wrong words, and whatever a kernel started with "quiet" has to say. */
+static bool line_is_remarkable(const char *line)
+{
+    return g_str_has_prefix(line, "POSTERN bad") ||
+           g_str_has_prefix(line, "[");
+}
+
+static void show_if_remarkable(PosternVM *vm, const char *line)
+{
+    if (line_is_remarkable(line)) {
+        fprintf(stderr, "%s: the guest says '%s'\n", vm->name, line);
+    }
+}
+
+/* Lines that the guest said while nobody listened tell nothing about now. */
+static void skip_old_lines(PosternVM *vm)
+{
+    char *line;
+
+    while ((line = postern_vm_read_line(vm, 0))) {
+        show_if_remarkable(vm, line);
+        g_free(line);
+    }
+}
+
+/*
+ * The next line that begins with "POSTERN @word". After a migration the
+ * destination's first line may be the rest of one that began on the source;
+ * as it lacks the beginning it matches nothing.
+ */
+static char *wait_for(PosternVM *vm, const char *word, int64_t deadline,
+                      Error **errp)
+{
+    g_autofree char *prefix = g_strdup_printf("POSTERN %s ", word);
+    g_autofree char *last = g_strdup("nothing");
+
+    do {
+        char *line = postern_vm_read_line(vm, 1000);
+
+        if (!line) {
+            if (!postern_vm_is_running(vm, errp)) {
+                return NULL;
+            }
+            continue;
+        }
+        if (g_str_has_prefix(line, prefix)) {
+            return line;
+        }
+        show_if_remarkable(vm, line);
+        g_free(last);
+        last = line;
+        if (line_is_fatal(line)) {
+            error_setg(errp, "%s: the guest says '%s'", vm->name, line);
+            return NULL;
+        }
+    } while (g_get_monotonic_time() < deadline);
+
+    error_setg(errp, "%s: the guest did not say '%s' in time; it last said "
+               "'%s'", vm->name, prefix, last);
+    return NULL;
+}
+
+static int64_t in_seconds(unsigned timeout_s)
+{
+    return g_get_monotonic_time() + timeout_s * G_TIME_SPAN_SECOND;
+}
+
+bool postern_guest_wait_ready(PosternVM *vm, unsigned timeout_s,
+                              uint64_t *words, Error **errp)
+{
+    g_autofree char *line = wait_for(vm, "ready", in_seconds(timeout_s), errp);
+
+    if (line && words) {
+        *words = field(line, "words");
+    }
+    return line != NULL;
+}
+
+bool postern_guest_wait_alive(PosternVM *vm, uint64_t ops, unsigned timeout_s,
+                              Error **errp)
+{
+    int64_t deadline = in_seconds(timeout_s);
+    uint64_t first = 0, least;
+
+    skip_old_lines(vm);
+    do {
+        g_autofree char *line = wait_for(vm, "alive", deadline, errp);
+
+        if (!line) {
+            return false;
+        }
+        least = field(line, "least");
+        first = first ?: least;
+        if (least >= first + ops) {
+            return true;
+        }
+    } while (g_get_monotonic_time() < deadline);
+
+    error_setg(errp, "%s: a vCPU did only %" PRIu64 " of %" PRIu64
+               " operations in %u s", vm->name, least - first, ops, timeout_s);
+    return false;
+}
+
+bool postern_guest_sweep(PosternVM *vm, unsigned timeout_s, uint64_t *bad,
+                         Error **errp)
+{
+    int64_t deadline = in_seconds(timeout_s);
+    g_autofree char *swept = NULL;
+    g_autofree char *alive = NULL;
+
+    if (!postern_vm_write_line(vm, "check", errp)) {
+        return false;
+    }
+    swept = wait_for(vm, "sweep", deadline, errp);
+    if (!swept) {
+        return false;
+    }
+    /* The total that the sweep has just gone into */
+    alive = wait_for(vm, "alive", deadline, errp);
+    if (!alive) {
+        return false;
+    }
+    *bad = field(alive, "bad");
+    return true;
+}

@@ -1,0 +1,82 @@
+/*
+ * One post-copy migration, for Postern's demo and tests
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef POSTERN_MIGRATE_H
+#define POSTERN_MIGRATE_H
+
+#include "qapi/qapi-types-common.h"
+#include "vm.h"
+
+/**
+ * struct PosternMigrateOptions - how to migrate
+ * @socket: path for the migration's unix socket, does not exist yet
+ * @kvm_userfault: capability postcopy-kvm-userfault on the destination; AUTO
+ *                 leaves QEMU's default
+ * @precopy_bytes: start post-copy when that much was sent; a guest that goes
+ *                 on writing then has pages which the destination holds, pages
+ *                 that it holds in an old version, and pages that it lacks
+ * @postcopy_bandwidth: limit for pages sent unasked, in bytes a second, 0 for
+ *                      none; leaves time for the guest to ask for more of them
+ * @timeout_s: for each of the two steps below
+ */
+typedef struct PosternMigrateOptions {
+    const char *socket;
+    OnOffAuto kvm_userfault;
+    uint64_t precopy_bytes;
+    uint64_t postcopy_bandwidth;
+    unsigned timeout_s;
+} PosternMigrateOptions;
+
+/**
+ * struct PosternMigrateStats - what both sides report when all is over
+ *
+ * From total_time_ms to page_requests as the source's query-migrate tells,
+ * the others as in postcopy-faults of the destination's (qapi/migration.json).
+ */
+typedef struct PosternMigrateStats {
+    uint64_t total_time_ms;
+    uint64_t downtime_ms;
+    uint64_t page_requests;
+    bool mechanism_is_kvm;
+    uint64_t kvm_exits;
+    uint64_t kvm_exits_present;
+    uint64_t userfaultfd_vcpu;
+    uint64_t userfaultfd_async;
+    uint64_t userfaultfd_other;
+    uint64_t requested;
+    uint64_t vcpu_blocked_ns;
+    uint64_t guest_wait_ns;
+    uint64_t latency_p50_ns;
+    uint64_t latency_p99_ns;
+} PosternMigrateStats;
+
+/**
+ * postern_migrate_to_postcopy() - migrate up to the start of post-copy
+ * @src: where the guest runs
+ * @dst: a VM started as incoming, with the same configuration
+ * @options: how
+ * @errp: set on failure
+ *
+ * Return: true when the source is in post-copy (or already through with it)
+ */
+bool postern_migrate_to_postcopy(PosternVM *src, PosternVM *dst,
+                                 const PosternMigrateOptions *options,
+                                 Error **errp);
+
+/**
+ * postern_migrate_complete() - wait until both sides are done
+ * @src: the source
+ * @dst: the destination
+ * @options: those given to postern_migrate_to_postcopy()
+ * @stats: filled in on success
+ * @errp: set on failure
+ *
+ * Return: true when both completed
+ */
+bool postern_migrate_complete(PosternVM *src, PosternVM *dst,
+                              const PosternMigrateOptions *options,
+                              PosternMigrateStats *stats, Error **errp);
+
+#endif

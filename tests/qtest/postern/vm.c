@@ -1,0 +1,207 @@
+/*
+ * A virtual machine to migrate, for Postern's demo and tests
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include <poll.h>
+#include "vm.h"
+#include "qemu/cutils.h"
+#include "qemu/sockets.h"
+#include "qobject/qdict.h"
+
+/*
+ * An emulated host is slow enough to make the guest's timer check and its
+ * TSC calibration fail now and then; neither tells us anything.
+ */
+#define KERNEL_ARGS "console=ttyS0 quiet panic=-1 no_timer_check " \
+                    "tsc=reliable nowatchdog"
+
+/* For a shell: libqtest runs QEMU with "sh -c". */
+static char *qemu_arguments(const PosternVMConfig *config, bool incoming,
+                            int console)
+{
+    const char *accel = config->accel ?: "kvm";
+    g_autofree char *kernel = g_shell_quote(config->kernel);
+    g_autofree char *initrd = g_shell_quote(config->initrd);
+    g_autofree char *log = g_shell_quote(config->log ?: "/dev/fd/2");
+
+    return g_strdup_printf(
+        "-machine q35 -accel %s -cpu %s -smp %u -m %u "
+        "-nodefaults -no-user-config -no-reboot -action shutdown=pause "
+        "-chardev socket,id=console,fd=%d -serial chardev:console "
+        "-kernel %s -initrd %s -append '" KERNEL_ARGS "' %s %s 2>>%s",
+        accel, g_str_equal(accel, "kvm") ? "host" : "max",
+        config->vcpus, config->memory_mib, console, kernel, initrd,
+        incoming ? "-incoming defer" : "", config->extra_args ?: "", log);
+}
+
+/* libqtest adds "-accel qtest", which QEMU takes when KVM does not work. */
+static bool kvm_is_used(PosternVM *vm, Error **errp)
+{
+    QDict *kvm = postern_vm_qmp(vm, errp, "{ 'execute': 'query-kvm' }");
+    bool enabled = kvm && qdict_get_try_bool(kvm, "enabled", false);
+
+    if (kvm && !enabled) {
+        error_setg(errp, "%s: QEMU cannot use KVM here", vm->name);
+    }
+    qobject_unref(kvm);
+    return enabled;
+}
+
+PosternVM *postern_vm_start(const char *name, const PosternVMConfig *config,
+                            bool incoming, Error **errp)
+{
+    PosternVM *vm = g_new0(PosternVM, 1);
+    g_autofree char *args = NULL;
+    int ends[2];
+
+    /*
+     * A socket pair and not a listening socket: no output gets lost before
+     * somebody connects, and no file is left behind.
+     */
+    if (qemu_socketpair(AF_UNIX, SOCK_STREAM, 0, ends)) {
+        error_setg_errno(errp, errno, "socketpair");
+        g_free(vm);
+        return NULL;
+    }
+    fcntl(ends[1], F_SETFD, 0);
+
+    args = qemu_arguments(config, incoming, ends[1]);
+    vm->name = name;
+    vm->console = ends[0];
+    vm->unread = g_string_new(NULL);
+    vm->qts = qtest_init(args);
+    close(ends[1]);
+
+    if (g_str_equal(config->accel ?: "kvm", "kvm") && !kvm_is_used(vm, errp)) {
+        postern_vm_stop(vm);
+        return NULL;
+    }
+    return vm;
+}
+
+void postern_vm_stop(PosternVM *vm)
+{
+    if (!vm) {
+        return;
+    }
+    qtest_quit(vm->qts);
+    close(vm->console);
+    g_string_free(vm->unread, true);
+    g_free(vm);
+}
+
+static QDict * G_GNUC_PRINTF(3, 0) vqmp(PosternVM *vm, Error **errp,
+                                        const char *fmt, va_list ap)
+{
+    QDict *response, *value = NULL;
+
+    if (!qtest_probe_child(vm->qts)) {
+        error_setg(errp, "%s: QEMU has ended", vm->name);
+        return NULL;
+    }
+
+    response = qtest_vqmp(vm->qts, fmt, ap);
+    if (qdict_haskey(response, "error")) {
+        error_setg(errp, "%s: QEMU answers: %s", vm->name,
+                   qdict_get_str(qdict_get_qdict(response, "error"), "desc"));
+    } else {
+        value = qobject_ref(qdict_get_qdict(response, "return"));
+    }
+    qobject_unref(response);
+    return value;
+}
+
+QDict *postern_vm_qmp(PosternVM *vm, Error **errp, const char *fmt, ...)
+{
+    QDict *value;
+    va_list ap;
+
+    va_start(ap, fmt);
+    value = vqmp(vm, errp, fmt, ap);
+    va_end(ap);
+    return value;
+}
+
+bool postern_vm_run(PosternVM *vm, Error **errp, const char *fmt, ...)
+{
+    QDict *value;
+    va_list ap;
+
+    va_start(ap, fmt);
+    value = vqmp(vm, errp, fmt, ap);
+    va_end(ap);
+    qobject_unref(value);
+    return value != NULL;
+}
+
+bool postern_vm_is_running(PosternVM *vm, Error **errp)
+{
+    QDict *status = postern_vm_qmp(vm, errp, "{ 'execute': 'query-status' }");
+    bool running;
+
+    if (!status) {
+        return false;
+    }
+    running = qdict_get_bool(status, "running");
+    if (!running) {
+        error_setg(errp, "%s: the guest does not run, its status is '%s'",
+                   vm->name, qdict_get_str(status, "status"));
+    }
+    qobject_unref(status);
+    return running;
+}
+
+static char *take_line(GString *unread)
+{
+    char *end = strchr(unread->str, '\n');
+    char *line;
+
+    if (!end) {
+        return NULL;
+    }
+    line = g_strndup(unread->str, end - unread->str);
+    g_string_erase(unread, 0, end - unread->str + 1);
+    return g_strchomp(line);
+}
+
+char *postern_vm_read_line(PosternVM *vm, int timeout_ms)
+{
+    int64_t deadline = g_get_monotonic_time() + timeout_ms * 1000LL;
+
+    for (;;) {
+        struct pollfd pfd = { .fd = vm->console, .events = POLLIN };
+        int64_t left = MAX(deadline - g_get_monotonic_time(), 0);
+        char *line = take_line(vm->unread);
+        char buf[512];
+        ssize_t len;
+
+        if (line) {
+            return line;
+        }
+        if (poll(&pfd, 1, DIV_ROUND_UP(left, 1000)) <= 0) {
+            return NULL;
+        }
+        len = read(vm->console, buf, sizeof(buf));
+        if (len <= 0) {
+            return NULL;
+        }
+        /* Noise from firmware must not end the string early. */
+        for (ssize_t i = 0; i < len; i++) {
+            g_string_append_c(vm->unread, buf[i] ?: '?');
+        }
+    }
+}
+
+bool postern_vm_write_line(PosternVM *vm, const char *line, Error **errp)
+{
+    g_autofree char *text = g_strdup_printf("%s\n", line);
+
+    if (qemu_write_full(vm->console, text, strlen(text)) != strlen(text)) {
+        error_setg_errno(errp, errno, "%s: cannot write to its console",
+                         vm->name);
+        return false;
+    }
+    return true;
+}
