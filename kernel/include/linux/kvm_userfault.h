@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * KVM userfault: let userspace bring a page of guest memory before a vCPU may
+ * have it.
+ *
+ * A memslot with KVM_MEM_USERFAULT comes with a bitmap in userspace memory,
+ * one bit a page.  A vCPU that faults on a page whose bit is set leaves
+ * KVM_RUN with KVM_EXIT_MEMORY_FAULT instead of getting the page mapped.
+ * See Documentation/virt/kvm/userfault.rst for the contract with userspace.
+ */
+#ifndef __KVM_USERFAULT_H
+#define __KVM_USERFAULT_H
+
+#include <linux/kvm_host.h>
+
+#ifdef CONFIG_KVM_USERFAULT
+
+/**
+ * kvm_slot_userfault_enabled - does userspace want to see faults on this slot?
+ * @slot: the memslot
+ *
+ * While this is true, KVM must not map any page of @slot that did not go
+ * through kvm_userfault_test() by itself: no huge mappings, no prefetch.
+ *
+ * Return: true if @slot has KVM_MEM_USERFAULT.
+ */
+static inline bool kvm_slot_userfault_enabled(const struct kvm_memory_slot *slot)
+{
+	return slot->flags & KVM_MEM_USERFAULT;
+}
+
+/**
+ * kvm_userfault_valid_flags - memslot flags that this feature adds
+ * @mem: the region that userspace wants to set
+ *
+ * Return: KVM_MEM_USERFAULT where @mem may have it, 0 where it may not.
+ */
+static inline u32 kvm_userfault_valid_flags(const struct kvm_userspace_memory_region2 *mem)
+{
+	/*
+	 * A guest_memfd memslot can't be modified, i.e. the flag could never
+	 * be taken off again.
+	 */
+	return mem->flags & KVM_MEM_GUEST_MEMFD ? 0 : KVM_MEM_USERFAULT;
+}
+
+/**
+ * kvm_userfault_check_region - validate the bitmap pointer of a region
+ * @mem: the region that userspace wants to create, move or change
+ *
+ * Only the pointer is looked at, the memory behind it is first read when a
+ * vCPU faults.
+ *
+ * Return: 0, or -EINVAL if @mem has KVM_MEM_USERFAULT and its bitmap is NULL,
+ * not aligned to its words, or not in userspace's half of the address space.
+ */
+int kvm_userfault_check_region(const struct kvm_userspace_memory_region2 *mem);
+
+/**
+ * kvm_userfault_init_slot - take the bitmap of a region over into its memslot
+ * @slot: the memslot under construction, its flags are already set
+ * @mem:  the region, seen by kvm_userfault_check_region()
+ */
+void kvm_userfault_init_slot(struct kvm_memory_slot *slot,
+			     const struct kvm_userspace_memory_region2 *mem);
+
+/**
+ * kvm_userfault_copy_slot - copy what this feature keeps in a memslot
+ * @dest: the copy
+ * @src:  the original
+ */
+static inline void kvm_userfault_copy_slot(struct kvm_memory_slot *dest,
+					   const struct kvm_memory_slot *src)
+{
+	dest->userfault_bitmap = src->userfault_bitmap;
+}
+
+/**
+ * kvm_userfault_region_changed - does an update change userfault of a memslot?
+ * @slot: the existing memslot
+ * @mem:  what userspace wants it to be
+ *
+ * Return: true if KVM_MEM_USERFAULT goes on, goes off, or stays on with
+ * another bitmap.
+ */
+bool kvm_userfault_region_changed(const struct kvm_memory_slot *slot,
+				  const struct kvm_userspace_memory_region2 *mem);
+
+/**
+ * kvm_userfault_slot_changed - has an update changed userfault of a memslot?
+ * @old: the memslot before
+ * @new: the memslot after
+ *
+ * Return: true as for kvm_userfault_region_changed().
+ */
+static inline bool kvm_userfault_slot_changed(const struct kvm_memory_slot *old,
+					      const struct kvm_memory_slot *new)
+{
+	return (old->flags ^ new->flags) & KVM_MEM_USERFAULT ||
+	       old->userfault_bitmap != new->userfault_bitmap;
+}
+
+/**
+ * kvm_userfault_commit - bring second-stage mappings in line with a new memslot
+ * @kvm:    the VM
+ * @old:    the memslot before, NULL if it is being created
+ * @new:    the memslot after, NULL if it has been deleted
+ * @change: what happened to it
+ *
+ * Called with slots_lock held, once @new is active and every vCPU has left the
+ * SRCU sections in which it could have used @old.
+ */
+void kvm_userfault_commit(struct kvm *kvm, const struct kvm_memory_slot *old,
+			  const struct kvm_memory_slot *new,
+			  enum kvm_mr_change change);
+
+/**
+ * kvm_userfault_test - must a fault on this page go to userspace?
+ * @slot: a memslot with kvm_slot_userfault_enabled()
+ * @gfn:  a page of @slot
+ *
+ * Reads userspace memory, hence may sleep: call it in the context of the VM's
+ * process, with kvm->srcu held for reading, before the page's pfn is looked up.
+ * Has acquire semantics: what userspace wrote to the page before it cleared
+ * the page's bit with release semantics is visible after a return of 0.
+ *
+ * Return: 0 if the page may be mapped, 1 if its bit is set, -EFAULT if the
+ * bitmap can't be read.
+ */
+int kvm_userfault_test(const struct kvm_memory_slot *slot, gfn_t gfn);
+
+/**
+ * kvm_userfault_prepare_exit - tell userspace which page a vCPU needs
+ * @vcpu:       the vCPU that faulted
+ * @gfn:        the page
+ * @is_write:   the access was a write
+ * @is_exec:    the access was an instruction fetch
+ * @is_private: the access was to private memory
+ *
+ * Fills kvm_run.  The caller makes KVM_RUN return -EFAULT.
+ */
+void kvm_userfault_prepare_exit(struct kvm_vcpu *vcpu, gfn_t gfn, bool is_write,
+				bool is_exec, bool is_private);
+
+/**
+ * kvm_arch_userfault_zap - drop all second-stage mappings of a memslot
+ * @kvm:  the VM
+ * @slot: the memslot, userfault enabled
+ *
+ * When this returns, no vCPU can reach a page of @slot without a fault.
+ * Called with slots_lock held.
+ */
+void kvm_arch_userfault_zap(struct kvm *kvm, const struct kvm_memory_slot *slot);
+
+/**
+ * kvm_arch_userfault_recover - let a memslot have huge mappings again
+ * @kvm:  the VM
+ * @slot: the memslot, userfault no longer enabled
+ *
+ * Called with slots_lock held.
+ */
+void kvm_arch_userfault_recover(struct kvm *kvm, const struct kvm_memory_slot *slot);
+
+#else /* !CONFIG_KVM_USERFAULT */
+
+static inline bool kvm_slot_userfault_enabled(const struct kvm_memory_slot *slot)
+{
+	return false;
+}
+
+static inline u32 kvm_userfault_valid_flags(const struct kvm_userspace_memory_region2 *mem)
+{
+	return 0;
+}
+
+static inline int kvm_userfault_check_region(const struct kvm_userspace_memory_region2 *mem)
+{
+	return 0;
+}
+
+static inline void kvm_userfault_init_slot(struct kvm_memory_slot *slot,
+					   const struct kvm_userspace_memory_region2 *mem)
+{
+}
+
+static inline void kvm_userfault_copy_slot(struct kvm_memory_slot *dest,
+					   const struct kvm_memory_slot *src)
+{
+}
+
+static inline bool kvm_userfault_region_changed(const struct kvm_memory_slot *slot,
+						const struct kvm_userspace_memory_region2 *mem)
+{
+	return false;
+}
+
+static inline bool kvm_userfault_slot_changed(const struct kvm_memory_slot *old,
+					      const struct kvm_memory_slot *new)
+{
+	return false;
+}
+
+static inline void kvm_userfault_commit(struct kvm *kvm,
+					const struct kvm_memory_slot *old,
+					const struct kvm_memory_slot *new,
+					enum kvm_mr_change change)
+{
+}
+
+#endif /* CONFIG_KVM_USERFAULT */
+
+#endif /* __KVM_USERFAULT_H */

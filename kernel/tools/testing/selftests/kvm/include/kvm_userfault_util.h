@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A VM with one memslot under test, and a guest that accesses it a word at a
+ * time, for the tests of KVM userfault.
+ */
+#ifndef SELFTEST_KVM_USERFAULT_UTIL_H
+#define SELFTEST_KVM_USERFAULT_UTIL_H
+
+#include <linux/sizes.h>
+#include <sys/mman.h>
+
+#include "kvm_util.h"
+#include "processor.h"
+#include "test_util.h"
+
+#define UF_MAX_VCPUS		4
+#define UF_SLOT			10
+#define UF_GPA			0x40000000ull
+/* Each vCPU has a part of its own, which one huge page can back and map. */
+#define UF_VCPU_PAGES		(SZ_2M / PAGE_SIZE)
+#define UF_NPAGES		(UF_MAX_VCPUS * UF_VCPU_PAGES)
+#define UF_SIZE			(UF_NPAGES * PAGE_SIZE)
+#define UF_BITS_PER_WORD	(8 * sizeof(unsigned long))
+#define UF_BITMAP_SIZE		(UF_NPAGES / 8)
+
+/*
+ * The slot in the guest's page tables: once in 4KiB pages, once in 2MiB pages.
+ * It makes a difference where KVM shadows those page tables.
+ */
+#define UF_GVA_4K		0x40000000ull
+#define UF_GVA_2M		0x80000000ull
+
+/* What a vCPU may do to a page. */
+enum uf_op {
+	UF_READ,
+	UF_WRITE,
+	UF_EXEC,
+};
+
+/* Not at the start of the page, in order to see that exits round down. */
+#define UF_DATA_OFFSET		0x128
+#define UF_CODE_OFFSET		0x800
+#define UF_WRITTEN		0x5ull
+
+struct uf_vm {
+	struct kvm_vm *vm;
+	struct kvm_vcpu *vcpus[UF_MAX_VCPUS];
+	int nr_vcpus;
+	uint64_t gva;
+	void *mem;
+	unsigned long *bitmap;
+	long warn_count;
+};
+
+static struct {
+	uint64_t op;
+	uint64_t gva;
+} uf_cmds[UF_MAX_VCPUS];
+
+static inline uint32_t uf_content(int page)
+{
+	return 0xabc00000 + page;
+}
+
+static inline void uf_guest_code(int id)
+{
+	uint32_t (*func)(void);
+	uint64_t val, gva;
+
+	for (;;) {
+		gva = READ_ONCE(uf_cmds[id].gva);
+		val = 0;
+
+		switch (READ_ONCE(uf_cmds[id].op)) {
+		case UF_READ:
+			val = READ_ONCE(*(uint64_t *)(gva + UF_DATA_OFFSET));
+			break;
+		case UF_WRITE:
+			WRITE_ONCE(*(uint64_t *)(gva + UF_DATA_OFFSET), UF_WRITTEN);
+			break;
+		case UF_EXEC:
+			func = (void *)(gva + UF_CODE_OFFSET);
+			val = func();
+			break;
+		}
+
+		GUEST_SYNC(val);
+	}
+}
+
+/* Put data and a function into a page, both give @value. */
+static inline void uf_fill_page(struct uf_vm *uf, int page, uint32_t value)
+{
+	uint8_t *p = (uint8_t *)uf->mem + page * PAGE_SIZE;
+	uint8_t *code = p + UF_CODE_OFFSET;
+
+	*(uint64_t *)(p + UF_DATA_OFFSET) = value;
+
+	code[0] = 0xb8;				/* mov $value, %eax */
+	memcpy(&code[1], &value, sizeof(value));
+	code[5] = 0xc3;				/* ret */
+}
+
+static inline void uf_fill_all(struct uf_vm *uf)
+{
+	int i;
+
+	for (i = 0; i < UF_NPAGES; i++)
+		uf_fill_page(uf, i, uf_content(i));
+}
+
+/* The bitmap's end is the mapping's end, so that a read beyond it fails. */
+static inline unsigned long *uf_bitmap_alloc(void)
+{
+	uint8_t *p;
+
+	p = mmap(NULL, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	TEST_ASSERT(p != MAP_FAILED, "mmap() of the bitmap failed: %d", errno);
+	TEST_ASSERT(!munmap(p + PAGE_SIZE, PAGE_SIZE), "munmap() failed: %d", errno);
+
+	return (unsigned long *)(p + PAGE_SIZE - UF_BITMAP_SIZE);
+}
+
+static inline void *uf_bitmap_page(struct uf_vm *uf)
+{
+	return (void *)((unsigned long)uf->bitmap & ~(PAGE_SIZE - 1ul));
+}
+
+static inline void uf_set_bit(struct uf_vm *uf, int page)
+{
+	uf->bitmap[page / UF_BITS_PER_WORD] |= 1ul << (page % UF_BITS_PER_WORD);
+}
+
+static inline void uf_set_all(struct uf_vm *uf)
+{
+	memset(uf->bitmap, 0xff, UF_BITMAP_SIZE);
+}
+
+static inline void uf_clear_all(struct uf_vm *uf)
+{
+	memset(uf->bitmap, 0, UF_BITMAP_SIZE);
+}
+
+/* As a VMM does it: the page's content is there before its bit goes. */
+static inline void uf_clear_bit(struct uf_vm *uf, int page)
+{
+	__atomic_fetch_and(&uf->bitmap[page / UF_BITS_PER_WORD],
+			   ~(1ul << (page % UF_BITS_PER_WORD)), __ATOMIC_RELEASE);
+}
+
+static inline struct kvm_userspace_memory_region2 *uf_region(struct uf_vm *uf)
+{
+	return &memslot2region(uf->vm, UF_SLOT)->region;
+}
+
+/* Change the memslot under test, without asserting anything. */
+static inline int __uf_set_slot(struct uf_vm *uf, uint32_t flags, uint64_t bitmap)
+{
+	struct kvm_userspace_memory_region2 region = *uf_region(uf);
+
+	region.flags = flags;
+	region.userfault_bitmap = bitmap;
+	return __vm_ioctl(uf->vm, KVM_SET_USER_MEMORY_REGION2, &region);
+}
+
+static inline void uf_set_slot(struct uf_vm *uf, uint32_t flags)
+{
+	int r = __uf_set_slot(uf, flags, (unsigned long)uf->bitmap);
+
+	TEST_ASSERT(!r, "memslot update to flags 0x%x failed: errno %d", flags, errno);
+	uf_region(uf)->flags = flags;
+}
+
+static inline void uf_enable(struct uf_vm *uf)
+{
+	uf_set_slot(uf, KVM_MEM_USERFAULT);
+}
+
+static inline void uf_disable(struct uf_vm *uf)
+{
+	uf_set_slot(uf, 0);
+}
+
+/* How often the kernel has warned since it booted. */
+static inline long uf_warn_count(void)
+{
+	long count;
+	FILE *f;
+
+	f = fopen("/sys/kernel/warn_count", "r");
+	TEST_ASSERT(f, "no /sys/kernel/warn_count: errno %d", errno);
+	TEST_ASSERT(fscanf(f, "%lx", &count) == 1, "can't read the warn count");
+	fclose(f);
+
+	return count;
+}
+
+/* A WARN_ON_ONCE() that an earlier test set off shall count again. */
+static inline void uf_clear_warn_once(void)
+{
+	FILE *f = fopen("/sys/kernel/debug/clear_warn_once", "w");
+
+	if (f) {
+		fputs("1", f);
+		fclose(f);
+	}
+}
+
+static inline void uf_vm_init(struct uf_vm *uf, int nr_vcpus, void *guest_code,
+			      enum vm_mem_backing_src_type src)
+{
+	int i;
+
+	uf_clear_warn_once();
+	uf->warn_count = uf_warn_count();
+
+	uf->nr_vcpus = nr_vcpus;
+	uf->gva = UF_GVA_4K;
+	uf->bitmap = uf_bitmap_alloc();
+	uf->vm = vm_create_with_vcpus(nr_vcpus, guest_code, uf->vcpus);
+	for (i = 0; i < nr_vcpus; i++)
+		vcpu_args_set(uf->vcpus[i], 1, i);
+
+	vm_userspace_mem_region_add(uf->vm, src, UF_GPA, UF_SLOT, UF_NPAGES, 0);
+	virt_map(uf->vm, UF_GVA_4K, UF_GPA, UF_NPAGES);
+	virt_map_level(uf->vm, UF_GVA_2M, UF_GPA, UF_SIZE, PG_LEVEL_2M);
+
+	uf->mem = addr_gpa2hva(uf->vm, UF_GPA);
+	uf_fill_all(uf);
+}
+
+static inline void uf_vm_free(struct uf_vm *uf)
+{
+	kvm_vm_free(uf->vm);
+	munmap(uf_bitmap_page(uf), PAGE_SIZE);
+	TEST_ASSERT_EQ(uf_warn_count(), uf->warn_count);
+}
+
+/* Page @n of the part of the slot that is vCPU @id's. */
+static inline int uf_page(int id, int n)
+{
+	return id * UF_VCPU_PAGES + n;
+}
+
+/* Tell the guest what its next access is.  It stays so until it succeeds. */
+static inline void uf_prepare(struct uf_vm *uf, int id, enum uf_op op, int page)
+{
+	uf_cmds[id].op = op;
+	uf_cmds[id].gva = uf->gva + page * PAGE_SIZE;
+	sync_global_to_guest(uf->vm, uf_cmds[id]);
+}
+
+/* The access is done, and read or returned @value. */
+static inline void uf_run_done(struct uf_vm *uf, int id, uint64_t value)
+{
+	struct kvm_vcpu *vcpu = uf->vcpus[id];
+	struct ucall uc;
+	int r;
+
+	r = _vcpu_run(vcpu);
+	TEST_ASSERT(!r, "vCPU %d: KVM_RUN failed: errno %d, exit reason %u (%s)", id,
+		    errno, vcpu->run->exit_reason,
+		    exit_reason_str(vcpu->run->exit_reason));
+	TEST_ASSERT_EQ(get_ucall(vcpu, &uc), UCALL_SYNC);
+	TEST_ASSERT_EQ(uc.args[1], value);
+}
+
+/* The access has to wait for @page. */
+static inline void uf_run_exits(struct uf_vm *uf, int id, int page)
+{
+	struct kvm_run *run = uf->vcpus[id]->run;
+	int r;
+
+	r = _vcpu_run(uf->vcpus[id]);
+	TEST_ASSERT(r == -1 && errno == EFAULT,
+		    "vCPU %d, page %d: KVM_RUN should have failed with EFAULT, got %d, errno %d, exit reason %u (%s)",
+		    id, page, r, errno, run->exit_reason,
+		    exit_reason_str(run->exit_reason));
+	TEST_ASSERT_EQ(run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+	TEST_ASSERT_EQ(run->memory_fault.flags, KVM_MEMORY_EXIT_FLAG_USERFAULT);
+	TEST_ASSERT_EQ(run->memory_fault.gpa, UF_GPA + page * PAGE_SIZE);
+	TEST_ASSERT_EQ(run->memory_fault.size, PAGE_SIZE);
+}
+
+static inline uint64_t uf_expected(enum uf_op op, int page)
+{
+	return op == UF_WRITE ? 0 : uf_content(page);
+}
+
+/* vCPU @id can access @page. */
+static inline void uf_access(struct uf_vm *uf, int id, enum uf_op op, int page)
+{
+	uf_prepare(uf, id, op, page);
+	uf_run_done(uf, id, uf_expected(op, page));
+}
+
+/* vCPU @id can't access @page, and can once the page has been served. */
+static inline void uf_access_exits(struct uf_vm *uf, int id, enum uf_op op, int page)
+{
+	uf_prepare(uf, id, op, page);
+	uf_run_exits(uf, id, page);
+	uf_clear_bit(uf, page);
+	uf_run_done(uf, id, uf_expected(op, page));
+}
+
+#endif /* SELFTEST_KVM_USERFAULT_UTIL_H */

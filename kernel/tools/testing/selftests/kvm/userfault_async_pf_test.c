@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM userfault and async page faults.
+ *
+ * A vCPU may access a page whose bit is clear, but the page is missing in the
+ * host, where userfaultfd waits for it.  KVM fetches it on a worker, and maps
+ * it ahead of the vCPU's next access when the worker is done.  If the bit was
+ * set meanwhile, KVM must not, and the vCPU has to exit.
+ *
+ * The exit also tells that it was an async page fault: had the vCPU waited for
+ * the page by itself, then after it had looked at the bit for the last time.
+ */
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+
+#include "kvm_test_harness.h"
+#include "kvm_userfault_util.h"
+
+FIXTURE(async_pf) {
+	struct uf_vm uf;
+	int uffd;
+};
+
+FIXTURE_VARIANT(async_pf) {
+	int nr_vcpus;
+};
+
+FIXTURE_VARIANT_ADD(async_pf, vcpus_1) { .nr_vcpus = 1 };
+FIXTURE_VARIANT_ADD(async_pf, vcpus_4) { .nr_vcpus = 4 };
+
+/* KVM does no async page faults while the guest can't take interrupts. */
+static void async_pf_guest_code(int id)
+{
+	asm volatile("sti");
+	uf_guest_code(id);
+}
+
+FIXTURE_SETUP(async_pf)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = {
+		.range.len = UF_SIZE,
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+
+	self->uffd = syscall(__NR_userfaultfd, O_CLOEXEC);
+	if (self->uffd < 0)
+		SKIP(return, "no userfaultfd");
+
+	uf_vm_init(&self->uf, variant->nr_vcpus, async_pf_guest_code,
+		   VM_MEM_SRC_ANONYMOUS);
+	reg.range.start = (unsigned long)self->uf.mem;
+	TEST_ASSERT(!madvise(self->uf.mem, UF_SIZE, MADV_DONTNEED),
+		    "madvise() failed: errno %d", errno);
+	TEST_ASSERT(!ioctl(self->uffd, UFFDIO_API, &api),
+		    "UFFDIO_API failed: errno %d", errno);
+	TEST_ASSERT(!ioctl(self->uffd, UFFDIO_REGISTER, &reg),
+		    "UFFDIO_REGISTER failed: errno %d", errno);
+}
+
+FIXTURE_TEARDOWN(async_pf)
+{
+	close(self->uffd);
+	uf_vm_free(&self->uf);
+}
+
+static void wait_for_missing(int uffd, void *hva)
+{
+	struct pollfd pollfd = { .fd = uffd, .events = POLLIN };
+	struct uffd_msg msg;
+
+	TEST_ASSERT(poll(&pollfd, 1, 10000) == 1, "nobody missed the page");
+	test_read(uffd, &msg, sizeof(msg));
+	TEST_ASSERT_EQ(msg.event, UFFD_EVENT_PAGEFAULT);
+	TEST_ASSERT_EQ(msg.arg.pagefault.address & ~(PAGE_SIZE - 1ull), (unsigned long)hva);
+}
+
+static void place_page(int uffd, void *hva, uint64_t value)
+{
+	static uint64_t content[SZ_4K / sizeof(uint64_t)] __aligned(SZ_4K);
+	struct uffdio_copy copy = {
+		.dst = (unsigned long)hva,
+		.src = (unsigned long)content,
+		.len = PAGE_SIZE,
+	};
+
+	content[UF_DATA_OFFSET / sizeof(uint64_t)] = value;
+	TEST_ASSERT(!ioctl(uffd, UFFDIO_COPY, &copy), "UFFDIO_COPY failed: errno %d", errno);
+}
+
+struct waiter {
+	struct uf_vm *uf;
+	int id;
+	int page;
+};
+
+static void *wait_in_guest(void *arg)
+{
+	struct waiter *w = arg;
+
+	uf_run_exits(w->uf, w->id, w->page);
+	return NULL;
+}
+
+TEST_F(async_pf, completes_over_set_bit)
+{
+	struct uf_vm *uf = &self->uf;
+	struct waiter w = { .uf = uf };
+	pthread_t thread;
+	void *hva;
+
+	uf_enable(uf);
+	for (w.id = 0; w.id < uf->nr_vcpus; w.id++) {
+		w.page = uf_page(w.id, 5);
+		hva = uf->mem + w.page * PAGE_SIZE;
+
+		uf_prepare(uf, w.id, UF_READ, w.page);
+		pthread_create(&thread, NULL, wait_in_guest, &w);
+		wait_for_missing(self->uffd, hva);
+		uf_set_bit(uf, w.page);
+		place_page(self->uffd, hva, 77);
+		pthread_join(thread, NULL);
+
+		uf_clear_bit(uf, w.page);
+		uf_run_done(uf, w.id, 77);
+	}
+}
+
+int main(int argc, char *argv[])
+{
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_USERFAULT));
+
+	return test_harness_run(argc, argv);
+}

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM userfault: the memslot flag and its bitmap, together with everything else
+ * that can be done to a memslot.
+ */
+#include "kvm_test_harness.h"
+#include "kvm_userfault_util.h"
+
+FIXTURE(memslot) {
+	struct uf_vm uf;
+};
+
+FIXTURE_VARIANT(memslot) {
+	int nr_vcpus;
+};
+
+FIXTURE_VARIANT_ADD(memslot, vcpus_1) { .nr_vcpus = 1 };
+FIXTURE_VARIANT_ADD(memslot, vcpus_4) { .nr_vcpus = 4 };
+
+FIXTURE_SETUP(memslot)
+{
+	uf_vm_init(&self->uf, variant->nr_vcpus, uf_guest_code, VM_MEM_SRC_ANONYMOUS);
+}
+
+FIXTURE_TEARDOWN(memslot)
+{
+	uf_vm_free(&self->uf);
+}
+
+/* A refused update changes nothing: every vCPU still runs without exits. */
+static void test_einval(struct uf_vm *uf, uint32_t flags, uint64_t bitmap)
+{
+	int r, id;
+
+	uf_set_all(uf);
+	r = __uf_set_slot(uf, flags, bitmap);
+	TEST_ASSERT(r == -1 && errno == EINVAL,
+		    "flags 0x%x, bitmap 0x%lx should give EINVAL, got %d, errno %d",
+		    flags, bitmap, r, errno);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_access(uf, id, UF_READ, uf_page(id, 0));
+}
+
+TEST_F(memslot, null_bitmap)
+{
+	test_einval(&self->uf, KVM_MEM_USERFAULT, 0);
+}
+
+TEST_F(memslot, unaligned_bitmap)
+{
+	struct uf_vm *uf = &self->uf;
+
+	test_einval(uf, KVM_MEM_USERFAULT, (unsigned long)uf->bitmap + 1);
+	test_einval(uf, KVM_MEM_USERFAULT, (unsigned long)uf->bitmap + 4);
+}
+
+/* Where userspace's part of the address space ends: 47 or 56 bits. */
+static uint64_t user_end(void)
+{
+	void *hint = (void *)(1ull << 50);
+	void *p;
+
+	p = mmap(hint, PAGE_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	TEST_ASSERT(p != MAP_FAILED, "mmap() failed: errno %d", errno);
+	munmap(p, PAGE_SIZE);
+
+	return (1ull << (p == hint ? 56 : 47)) - PAGE_SIZE;
+}
+
+TEST_F(memslot, kernel_bitmap)
+{
+	struct uf_vm *uf = &self->uf;
+
+	/* All of it, only its end, and one that wraps around. */
+	test_einval(uf, KVM_MEM_USERFAULT, -(uint64_t)SZ_2M);
+	test_einval(uf, KVM_MEM_USERFAULT, user_end() - UF_BITMAP_SIZE / 2);
+	test_einval(uf, KVM_MEM_USERFAULT, -(uint64_t)(UF_BITMAP_SIZE / 2));
+}
+
+/* Without the flag the field is padding as ever, whatever is in it. */
+TEST_F(memslot, bitmap_without_flag)
+{
+	struct uf_vm *uf = &self->uf;
+	int id;
+
+	TEST_ASSERT(!__uf_set_slot(uf, KVM_MEM_LOG_DIRTY_PAGES, 0x123),
+		    "padding should be ignored, errno %d", errno);
+	TEST_ASSERT(!__uf_set_slot(uf, 0, 0x123),
+		    "padding should be ignored, errno %d", errno);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_access(uf, id, UF_READ, uf_page(id, 0));
+}
+
+/* The old ioctl has no room for a bitmap. */
+TEST_F(memslot, old_ioctl)
+{
+	struct uf_vm *uf = &self->uf;
+	int r;
+
+	r = __vm_set_user_memory_region(uf->vm, UF_SLOT, KVM_MEM_USERFAULT,
+					UF_GPA, UF_SIZE, uf->mem);
+	TEST_ASSERT(r == -1 && errno == EINVAL,
+		    "should give EINVAL, got %d, errno %d", r, errno);
+}
+
+/* Such memslots are immutable: the flag could never be taken off. */
+TEST(guest_memfd)
+{
+	struct kvm_userspace_memory_region2 region = {
+		.flags = KVM_MEM_GUEST_MEMFD | KVM_MEM_USERFAULT,
+		.memory_size = SZ_2M,
+		.userfault_bitmap = (unsigned long)uf_bitmap_alloc(),
+	};
+	struct kvm_vm *vm;
+	int r;
+
+	if (!(kvm_check_cap(KVM_CAP_VM_TYPES) & BIT(KVM_X86_SW_PROTECTED_VM)))
+		SKIP(return, "no VM type with guest_memfd");
+
+	vm = vm_create_barebones_type(KVM_X86_SW_PROTECTED_VM);
+	region.guest_memfd = vm_create_guest_memfd(vm, SZ_2M, 0);
+
+	r = __vm_ioctl(vm, KVM_SET_USER_MEMORY_REGION2, &region);
+	TEST_ASSERT(r == -1 && errno == EINVAL,
+		    "should give EINVAL, got %d, errno %d", r, errno);
+
+	region.flags &= ~KVM_MEM_USERFAULT;
+	r = __vm_ioctl(vm, KVM_SET_USER_MEMORY_REGION2, &region);
+	TEST_ASSERT(!r, "without the flag it should work, errno %d", errno);
+
+	close(region.guest_memfd);
+	kvm_vm_free(vm);
+}
+
+/* Delete the slot under test, and create it again. */
+static void recreate(struct uf_vm *uf, uint64_t gpa, uint32_t flags)
+{
+	struct kvm_userspace_memory_region2 region = *uf_region(uf);
+
+	region.flags = KVM_MEM_USERFAULT;
+	region.userfault_bitmap = 0;
+	region.memory_size = 0;
+	TEST_ASSERT(!__vm_ioctl(uf->vm, KVM_SET_USER_MEMORY_REGION2, &region),
+		    "deleting doesn't look at the bitmap, errno %d", errno);
+
+	region.flags = flags;
+	region.guest_phys_addr = gpa;
+	region.memory_size = UF_SIZE;
+	region.userfault_bitmap = (unsigned long)uf->bitmap;
+	TEST_ASSERT(!__vm_ioctl(uf->vm, KVM_SET_USER_MEMORY_REGION2, &region),
+		    "creating with flags 0x%x failed, errno %d", flags, errno);
+	uf_region(uf)->flags = flags;
+}
+
+TEST_F(memslot, create_with_flag)
+{
+	struct uf_vm *uf = &self->uf;
+	int id;
+
+	uf_set_all(uf);
+	recreate(uf, UF_GPA, KVM_MEM_USERFAULT);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_access_exits(uf, id, UF_READ, uf_page(id, 0));
+}
+
+/* The bitmap is the one of the last update, at the slot's new place. */
+TEST_F(memslot, move)
+{
+	struct kvm_userspace_memory_region2 region;
+	struct uf_vm *uf = &self->uf;
+	int id;
+
+	uf_set_all(uf);
+	uf_enable(uf);
+	recreate(uf, UF_GPA + UF_SIZE, KVM_MEM_USERFAULT);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_clear_bit(uf, uf_page(id, 0));
+
+	region = *uf_region(uf);
+	region.userfault_bitmap = (unsigned long)uf->bitmap;
+	TEST_ASSERT(!__vm_ioctl(uf->vm, KVM_SET_USER_MEMORY_REGION2, &region),
+		    "moving failed, errno %d", errno);
+
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_access(uf, id, UF_READ, uf_page(id, 0));
+		uf_access_exits(uf, id, UF_READ, uf_page(id, 1));
+	}
+}
+
+/* Another bitmap takes effect, for pages mapped under the first one too. */
+TEST_F(memslot, change_bitmap)
+{
+	struct uf_vm *uf = &self->uf;
+	unsigned long *first = uf->bitmap;
+	int id;
+
+	uf_enable(uf);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_access(uf, id, UF_READ, uf_page(id, 0));
+
+	uf->bitmap = uf_bitmap_alloc();
+	uf_set_all(uf);
+	uf_enable(uf);
+	/* Nothing may look at the first one any more. */
+	munmap((void *)((unsigned long)first & ~(PAGE_SIZE - 1ul)), PAGE_SIZE);
+
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_access_exits(uf, id, UF_READ, uf_page(id, 0));
+}
+
+/* The same again is no update: what is mapped stays mapped. */
+TEST_F(memslot, same_bitmap)
+{
+	struct uf_vm *uf = &self->uf;
+	int id;
+
+	uf_enable(uf);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_access(uf, id, UF_READ, uf_page(id, 0));
+
+	uf_set_all(uf);
+	uf_enable(uf);
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_access(uf, id, UF_READ, uf_page(id, 0));
+		uf_access_exits(uf, id, UF_READ, uf_page(id, 1));
+	}
+}
+
+TEST_F(memslot, read_only)
+{
+	struct uf_vm *uf = &self->uf;
+	struct kvm_run *run;
+	int id, page;
+
+	recreate(uf, UF_GPA, KVM_MEM_READONLY);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_access(uf, id, UF_READ, uf_page(id, 0));
+
+	uf_set_all(uf);
+	uf_set_slot(uf, KVM_MEM_READONLY | KVM_MEM_USERFAULT);
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		page = uf_page(id, 0);
+		uf_access_exits(uf, id, UF_READ, page);
+
+		/* A write wants the page first, and is MMIO then. */
+		page = uf_page(id, 1);
+		uf_prepare(uf, id, UF_WRITE, page);
+		uf_run_exits(uf, id, page);
+		uf_clear_bit(uf, page);
+		run = uf->vcpus[id]->run;
+		vcpu_run(uf->vcpus[id]);
+		TEST_ASSERT_EQ(run->exit_reason, KVM_EXIT_MMIO);
+		TEST_ASSERT_EQ(run->mmio.phys_addr, UF_GPA + page * PAGE_SIZE + UF_DATA_OFFSET);
+		uf_run_done(uf, id, 0);
+	}
+}
+
+static bool test_and_clear_dirty(struct uf_vm *uf, int page)
+{
+	unsigned long bitmap[UF_BITMAP_SIZE / sizeof(unsigned long)] = {};
+
+	kvm_vm_get_dirty_log(uf->vm, UF_SLOT, bitmap);
+	return bitmap[page / UF_BITS_PER_WORD] & (1ul << (page % UF_BITS_PER_WORD));
+}
+
+/* Dirty logging that comes and goes leaves userfault alone, and vice versa. */
+TEST_F(memslot, dirty_log_apart)
+{
+	struct uf_vm *uf = &self->uf;
+	int id;
+
+	uf_set_all(uf);
+	uf_enable(uf);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_access_exits(uf, id, UF_READ, uf_page(id, 0));
+
+	uf_set_slot(uf, KVM_MEM_USERFAULT | KVM_MEM_LOG_DIRTY_PAGES);
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_access(uf, id, UF_READ, uf_page(id, 0));
+		uf_prepare(uf, id, UF_WRITE, uf_page(id, 1));
+		uf_run_exits(uf, id, uf_page(id, 1));
+		TEST_ASSERT(!test_and_clear_dirty(uf, uf_page(id, 1)),
+			    "a page that waits isn't dirty");
+		uf_clear_bit(uf, uf_page(id, 1));
+		uf_run_done(uf, id, 0);
+		TEST_ASSERT(test_and_clear_dirty(uf, uf_page(id, 1)),
+			    "a page that was written is dirty");
+	}
+
+	uf_set_slot(uf, KVM_MEM_LOG_DIRTY_PAGES);
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_access(uf, id, UF_WRITE, uf_page(id, 2));
+		TEST_ASSERT(test_and_clear_dirty(uf, uf_page(id, 2)),
+			    "a page that was written is dirty");
+	}
+
+	uf_set_all(uf);
+	uf_set_slot(uf, KVM_MEM_USERFAULT | KVM_MEM_LOG_DIRTY_PAGES);
+	uf_set_slot(uf, KVM_MEM_USERFAULT);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_access_exits(uf, id, UF_READ, uf_page(id, 0));
+}
+
+/* Both flags in one update, all four ways. */
+TEST_F(memslot, dirty_log_together)
+{
+	struct uf_vm *uf = &self->uf;
+	int id;
+
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_access(uf, id, UF_READ, uf_page(id, 0));
+
+	uf_set_all(uf);
+	uf_set_slot(uf, KVM_MEM_USERFAULT | KVM_MEM_LOG_DIRTY_PAGES);
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_access_exits(uf, id, UF_WRITE, uf_page(id, 0));
+		TEST_ASSERT(test_and_clear_dirty(uf, uf_page(id, 0)),
+			    "a page that was written is dirty");
+	}
+
+	uf_set_slot(uf, 0);
+	uf_fill_all(uf);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_access(uf, id, UF_READ, uf_page(id, 1));
+
+	uf_set_slot(uf, KVM_MEM_LOG_DIRTY_PAGES);
+	uf_set_all(uf);
+	uf_set_slot(uf, KVM_MEM_USERFAULT);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_access_exits(uf, id, UF_READ, uf_page(id, 1));
+
+	uf_set_slot(uf, KVM_MEM_LOG_DIRTY_PAGES);
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_access(uf, id, UF_WRITE, uf_page(id, 1));
+		TEST_ASSERT(test_and_clear_dirty(uf, uf_page(id, 1)),
+			    "a page that was written is dirty");
+	}
+}
+
+int main(int argc, char *argv[])
+{
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_USERFAULT));
+
+	return test_harness_run(argc, argv);
+}

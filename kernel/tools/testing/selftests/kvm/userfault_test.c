@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM userfault: which accesses of a vCPU exit, what the exit says, and what
+ * KVM may map.
+ */
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "kvm_test_harness.h"
+#include "kvm_userfault_util.h"
+
+FIXTURE(userfault) {
+	struct uf_vm uf;
+};
+
+FIXTURE_VARIANT(userfault) {
+	int nr_vcpus;
+};
+
+FIXTURE_VARIANT_ADD(userfault, vcpus_1) { .nr_vcpus = 1 };
+FIXTURE_VARIANT_ADD(userfault, vcpus_4) { .nr_vcpus = 4 };
+
+FIXTURE_SETUP(userfault)
+{
+	uf_vm_init(&self->uf, variant->nr_vcpus, uf_guest_code, VM_MEM_SRC_ANONYMOUS);
+}
+
+FIXTURE_TEARDOWN(userfault)
+{
+	uf_vm_free(&self->uf);
+}
+
+TEST(capability)
+{
+	struct kvm_vm *vm = vm_create_barebones();
+
+	TEST_ASSERT_EQ(kvm_check_cap(KVM_CAP_USERFAULT), 1);
+	TEST_ASSERT_EQ(vm_check_cap(vm, KVM_CAP_USERFAULT), 1);
+	kvm_vm_free(vm);
+}
+
+/* uf_run_exits() asserts what the exit says: errno, reason, flags, gpa, size. */
+static void test_exit(struct uf_vm *uf, enum uf_op op)
+{
+	int id;
+
+	uf_set_all(uf);
+	uf_enable(uf);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_access_exits(uf, id, op, uf_page(id, 3));
+}
+
+TEST_F(userfault, read_exits)
+{
+	test_exit(&self->uf, UF_READ);
+}
+
+TEST_F(userfault, write_exits)
+{
+	test_exit(&self->uf, UF_WRITE);
+}
+
+TEST_F(userfault, exec_exits)
+{
+	test_exit(&self->uf, UF_EXEC);
+}
+
+/* Bit n is page n of the slot, whichever word of the bitmap it is in. */
+TEST_F(userfault, bit_is_page)
+{
+	static const int pages[] = { 0, 1, 31, 32, 63, 64, 65, 127, 200, 511 };
+	struct uf_vm *uf = &self->uf;
+	int id, i, page;
+
+	for (i = 0; i < ARRAY_SIZE(pages); i++) {
+		uf_clear_all(uf);
+		for (id = 0; id < uf->nr_vcpus; id++)
+			uf_set_bit(uf, uf_page(id, pages[i]));
+		uf_enable(uf);
+
+		for (id = 0; id < uf->nr_vcpus; id++) {
+			page = uf_page(id, pages[i]);
+			if (pages[i] > 0)
+				uf_access(uf, id, UF_READ, page - 1);
+			if (pages[i] < UF_VCPU_PAGES - 1)
+				uf_access(uf, id, UF_READ, page + 1);
+			uf_access_exits(uf, id, UF_READ, page);
+		}
+		uf_disable(uf);
+	}
+}
+
+/* The vCPU goes on with what userspace put there during its exit. */
+TEST_F(userfault, served_page)
+{
+	struct uf_vm *uf = &self->uf;
+	int id, page;
+
+	uf_set_all(uf);
+	uf_enable(uf);
+
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		page = uf_page(id, 7);
+		uf_prepare(uf, id, UF_READ, page);
+		uf_run_exits(uf, id, page);
+		/* Nothing was served, nothing changes. */
+		uf_run_exits(uf, id, page);
+
+		uf_fill_page(uf, page, 4242);
+		uf_clear_bit(uf, page);
+		uf_run_done(uf, id, 4242);
+		/* Once is enough. */
+		uf_prepare(uf, id, UF_READ, page);
+		uf_run_done(uf, id, 4242);
+	}
+}
+
+/* A page that one vCPU waits for holds up no other vCPU. */
+TEST_F(userfault, vcpus_wait_alone)
+{
+	struct uf_vm *uf = &self->uf;
+	int id;
+
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_set_bit(uf, uf_page(id, 1));
+	uf_enable(uf);
+
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_access(uf, id, UF_READ, uf_page(id, 2));
+		uf_prepare(uf, id, UF_READ, uf_page(id, 1));
+		uf_run_exits(uf, id, uf_page(id, 1));
+	}
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_clear_bit(uf, uf_page(id, 1));
+		uf_run_done(uf, id, uf_content(uf_page(id, 1)));
+	}
+}
+
+/* Mappings from before the flag must not survive it. */
+TEST_F(userfault, enable_zaps)
+{
+	struct uf_vm *uf = &self->uf;
+	int id, n;
+
+	for (id = 0; id < uf->nr_vcpus; id++)
+		for (n = 0; n < 16; n++)
+			uf_access(uf, id, UF_READ, uf_page(id, n));
+
+	uf_set_all(uf);
+	uf_enable(uf);
+
+	for (id = 0; id < uf->nr_vcpus; id++)
+		for (n = 0; n < 16; n++)
+			uf_access_exits(uf, id, UF_READ, uf_page(id, n));
+}
+
+/* The pages around a page that gets mapped still exit. */
+static void test_neighbours(struct uf_vm *uf, uint64_t gva)
+{
+	int id, n;
+
+	uf->gva = gva;
+	/* KVM prefetches only what the guest's page tables call accessed. */
+	for (id = 0; id < uf->nr_vcpus; id++)
+		for (n = 0; n < 8; n++)
+			uf_access(uf, id, UF_READ, uf_page(id, n));
+
+	uf_set_all(uf);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_clear_bit(uf, uf_page(id, 4));
+	uf_enable(uf);
+
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_access(uf, id, UF_READ, uf_page(id, 4));
+		for (n = 0; n < 8; n++)
+			if (n != 4)
+				uf_access_exits(uf, id, UF_READ, uf_page(id, n));
+	}
+}
+
+TEST_F(userfault, no_neighbours_guest_4k)
+{
+	test_neighbours(&self->uf, UF_GVA_4K);
+}
+
+TEST_F(userfault, no_neighbours_guest_2m)
+{
+	test_neighbours(&self->uf, UF_GVA_2M);
+}
+
+static int64_t mapped_pages(struct uf_vm *uf)
+{
+	return vm_get_stat(uf->vm, "pages_4k") + vm_get_stat(uf->vm, "pages_2m");
+}
+
+static int pre_fault(struct uf_vm *uf, int id, int page, int npages, int *left)
+{
+	struct kvm_pre_fault_memory range = {
+		.gpa = UF_GPA + page * PAGE_SIZE,
+		.size = npages * PAGE_SIZE,
+	};
+	int r;
+
+	r = __vcpu_ioctl(uf->vcpus[id], KVM_PRE_FAULT_MEMORY, &range);
+	*left = range.size / PAGE_SIZE;
+	return r;
+}
+
+TEST_F(userfault, pre_fault_stops)
+{
+	struct uf_vm *uf = &self->uf;
+	struct kvm_run *run;
+	int64_t before;
+	int id, r, left;
+
+	uf_set_all(uf);
+	uf_enable(uf);
+
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		/* The first KVM_RUN sets up what an earlier ioctl would count. */
+		uf_access_exits(uf, id, UF_READ, uf_page(id, 100));
+
+		before = mapped_pages(uf);
+		run = uf->vcpus[id]->run;
+		run->exit_reason = KVM_EXIT_UNKNOWN;
+		r = pre_fault(uf, id, uf_page(id, 0), 4, &left);
+		if (r && errno == EOPNOTSUPP)
+			SKIP(return, "no KVM_PRE_FAULT_MEMORY with shadow paging");
+		TEST_ASSERT(r == -1 && errno == EFAULT,
+			    "a set bit should give EFAULT, got %d, errno %d", r, errno);
+		TEST_ASSERT_EQ(left, 4);
+		TEST_ASSERT_EQ(run->exit_reason, KVM_EXIT_UNKNOWN);
+		TEST_ASSERT_EQ(mapped_pages(uf), before);
+
+		/* A range that begins well gets so far. */
+		uf_clear_bit(uf, uf_page(id, 0));
+		uf_clear_bit(uf, uf_page(id, 1));
+		do {
+			r = pre_fault(uf, id, uf_page(id, 0), 4, &left);
+		} while (r && errno == EINTR);
+		TEST_ASSERT(!r, "KVM_PRE_FAULT_MEMORY failed: errno %d", errno);
+		TEST_ASSERT_EQ(left, 2);
+		TEST_ASSERT_EQ(mapped_pages(uf), before + 2);
+
+		uf_access(uf, id, UF_READ, uf_page(id, 1));
+		uf_access_exits(uf, id, UF_READ, uf_page(id, 2));
+	}
+}
+
+/* With the flag off, the bitmap means nothing. */
+TEST_F(userfault, disabled_is_normal)
+{
+	struct uf_vm *uf = &self->uf;
+	int id, n;
+
+	uf_set_all(uf);
+	uf_enable(uf);
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_prepare(uf, id, UF_READ, uf_page(id, 0));
+		uf_run_exits(uf, id, uf_page(id, 0));
+	}
+
+	uf_disable(uf);
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_run_done(uf, id, uf_content(uf_page(id, 0)));
+		for (n = 0; n < 8; n++)
+			uf_access(uf, id, UF_EXEC, uf_page(id, n));
+	}
+}
+
+/* A bitmap that went away is an error, but not the end of the VM. */
+TEST_F(userfault, unreadable_bitmap)
+{
+	struct uf_vm *uf = &self->uf;
+	struct kvm_run *run;
+	void *p;
+	int id, r;
+
+	uf_set_all(uf);
+	uf_enable(uf);
+	/* Leave an exit behind that a stale kvm_run would repeat. */
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_prepare(uf, id, UF_READ, uf_page(id, 0));
+		uf_run_exits(uf, id, uf_page(id, 0));
+	}
+
+	munmap(uf_bitmap_page(uf), PAGE_SIZE);
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		run = uf->vcpus[id]->run;
+		r = _vcpu_run(uf->vcpus[id]);
+		TEST_ASSERT(r == -1 && errno == EFAULT,
+			    "should be EFAULT, got %d, errno %d", r, errno);
+		TEST_ASSERT(run->exit_reason != KVM_EXIT_MEMORY_FAULT,
+			    "no page was at fault, yet the exit says so");
+	}
+
+	/* The same address again, no bit set. */
+	p = mmap(uf_bitmap_page(uf), PAGE_SIZE, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	TEST_ASSERT_EQ(p, uf_bitmap_page(uf));
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_run_done(uf, id, uf_content(uf_page(id, 0)));
+		uf_access(uf, id, UF_READ, uf_page(id, 1));
+	}
+}
+
+#define TRACEFS		"/sys/kernel/tracing"
+#define TRACE_DIR	TRACEFS "/instances/userfault_test"
+#define TRACE_EVENT	TRACE_DIR "/events/kvm/kvm_userfault_exit/enable"
+
+static void write_file(const char *path, const char *s)
+{
+	int fd = open(path, O_WRONLY);
+
+	TEST_ASSERT(fd >= 0, "can't open %s: errno %d", path, errno);
+	test_write(fd, s, strlen(s));
+	close(fd);
+}
+
+/* Is there an event in the trace that ends in @s? */
+static bool trace_has(const char *s)
+{
+	char line[512];
+	bool found = false;
+	FILE *f;
+
+	f = fopen(TRACE_DIR "/trace", "r");
+	TEST_ASSERT(f, "can't open the trace: errno %d", errno);
+	while (!found && fgets(line, sizeof(line), f)) {
+		line[strcspn(line, "\n")] = 0;
+		found = strlen(line) > strlen(s) &&
+			!strcmp(line + strlen(line) - strlen(s), s);
+	}
+	fclose(f);
+
+	return found;
+}
+
+TEST_F(userfault, tracepoint)
+{
+	static const char * const ops[] = {
+		[UF_READ] = "read", [UF_WRITE] = "write", [UF_EXEC] = "exec",
+	};
+	struct uf_vm *uf = &self->uf;
+	char event[100];
+	int id, op;
+
+	if (access(TRACEFS "/instances", F_OK) &&
+	    mount("tracefs", TRACEFS, "tracefs", 0, NULL))
+		SKIP(return, "no tracefs");
+
+	/* Left behind by a run that was cut off. */
+	rmdir(TRACE_DIR);
+	TEST_ASSERT(!mkdir(TRACE_DIR, 0700), "mkdir(%s) failed: errno %d", TRACE_DIR, errno);
+	write_file(TRACE_EVENT, "1");
+
+	uf_set_all(uf);
+	uf_enable(uf);
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		for (op = UF_READ; op <= UF_EXEC; op++) {
+			sprintf(event, "kvm_userfault_exit: vcpu %d gpa 0x%llx size 0x%lx %s",
+				id, UF_GPA + uf_page(id, op) * PAGE_SIZE,
+				(unsigned long)PAGE_SIZE, ops[op]);
+			TEST_ASSERT(!trace_has(event), "too early: %s", event);
+			uf_access_exits(uf, id, op, uf_page(id, op));
+			TEST_ASSERT(trace_has(event), "not traced: %s", event);
+		}
+	}
+
+	write_file(TRACE_EVENT, "0");
+	rmdir(TRACE_DIR);
+}
+
+FIXTURE(userfault_huge) {
+	struct uf_vm uf;
+};
+
+FIXTURE_VARIANT(userfault_huge) {
+	int nr_vcpus;
+};
+
+FIXTURE_VARIANT_ADD(userfault_huge, vcpus_1) { .nr_vcpus = 1 };
+FIXTURE_VARIANT_ADD(userfault_huge, vcpus_4) { .nr_vcpus = 4 };
+
+FIXTURE_SETUP(userfault_huge)
+{
+	if (!thp_configured())
+		SKIP(return, "no transparent huge pages");
+
+	uf_vm_init(&self->uf, variant->nr_vcpus, uf_guest_code,
+		   VM_MEM_SRC_ANONYMOUS_THP);
+	self->uf.gva = UF_GVA_2M;
+}
+
+FIXTURE_TEARDOWN(userfault_huge)
+{
+	uf_vm_free(&self->uf);
+}
+
+static int64_t huge_pages(struct uf_vm *uf)
+{
+	return vm_get_stat(uf->vm, "pages_2m");
+}
+
+/* Huge mappings go with the flag, and come back after it. */
+TEST_F(userfault_huge, no_huge_mapping)
+{
+	struct uf_vm *uf = &self->uf;
+	int id;
+
+	/* Without the flag there are huge mappings, or this tests nothing. */
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_access(uf, id, UF_READ, uf_page(id, 0));
+	TEST_ASSERT_EQ(huge_pages(uf), uf->nr_vcpus);
+
+	uf_set_all(uf);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_clear_bit(uf, uf_page(id, 0));
+	uf_enable(uf);
+	TEST_ASSERT_EQ(huge_pages(uf), 0);
+
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_access(uf, id, UF_READ, uf_page(id, 0));
+		uf_access_exits(uf, id, UF_READ, uf_page(id, 1));
+		uf_access_exits(uf, id, UF_WRITE, uf_page(id, 511));
+	}
+	TEST_ASSERT_EQ(huge_pages(uf), 0);
+
+	uf_disable(uf);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_access(uf, id, UF_READ, uf_page(id, 0));
+	TEST_ASSERT_EQ(huge_pages(uf), uf->nr_vcpus);
+}
+
+int main(int argc, char *argv[])
+{
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_USERFAULT));
+
+	return test_harness_run(argc, argv);
+}

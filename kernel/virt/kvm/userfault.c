@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM userfault: the part that all architectures share.
+ *
+ * Copyright 2026 Postern developers
+ */
+#include <linux/kvm_host.h>
+#include <linux/kvm.h>
+#include <linux/kvm_userfault.h>
+#include <linux/lockdep.h>
+#include <linux/nospec.h>
+#include <linux/uaccess.h>
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/kvm_userfault.h>
+
+/* The bitmap pointer took over padding, old and new userspace must agree. */
+static_assert(sizeof(struct kvm_userspace_memory_region2) == 160);
+static_assert(offsetof(struct kvm_userspace_memory_region2, userfault_bitmap) == 48);
+
+static unsigned long __user *
+userfault_region_bitmap(const struct kvm_userspace_memory_region2 *mem)
+{
+	if (!(mem->flags & KVM_MEM_USERFAULT))
+		return NULL;
+
+	return u64_to_user_ptr(mem->userfault_bitmap);
+}
+
+int kvm_userfault_check_region(const struct kvm_userspace_memory_region2 *mem)
+{
+	unsigned long __user *bitmap = userfault_region_bitmap(mem);
+	unsigned long npages = mem->memory_size >> PAGE_SHIFT;
+
+	if (!(mem->flags & KVM_MEM_USERFAULT))
+		return 0;
+
+	if (!bitmap ||
+	    mem->userfault_bitmap != (unsigned long)bitmap ||
+	    mem->userfault_bitmap != untagged_addr(mem->userfault_bitmap) ||
+	    !IS_ALIGNED((unsigned long)bitmap, sizeof(*bitmap)) ||
+	    !access_ok(bitmap, BITS_TO_LONGS(npages) * sizeof(*bitmap)))
+		return -EINVAL;
+
+	return 0;
+}
+
+void kvm_userfault_init_slot(struct kvm_memory_slot *slot,
+			     const struct kvm_userspace_memory_region2 *mem)
+{
+	slot->userfault_bitmap = userfault_region_bitmap(mem);
+}
+
+bool kvm_userfault_region_changed(const struct kvm_memory_slot *slot,
+				  const struct kvm_userspace_memory_region2 *mem)
+{
+	/* A slot without the flag has no bitmap, so this tells all three. */
+	return slot->userfault_bitmap != userfault_region_bitmap(mem);
+}
+
+void kvm_userfault_commit(struct kvm *kvm, const struct kvm_memory_slot *old,
+			  const struct kvm_memory_slot *new,
+			  enum kvm_mr_change change)
+{
+	lockdep_assert_held(&kvm->slots_lock);
+
+	/*
+	 * A memslot that has just been created has no mappings yet, and the
+	 * mappings of one that was moved or deleted went with its old place.
+	 */
+	if (change != KVM_MR_FLAGS_ONLY || !kvm_userfault_slot_changed(old, new))
+		return;
+
+	/*
+	 * Faults hold kvm->srcu from looking up their memslot to installing
+	 * the mapping, and SRCU has been synchronized since @new became
+	 * active.  So every fault that began with @old is over: what it mapped
+	 * is zapped here, and what is mapped from now on has been checked
+	 * against the bitmap of @new.
+	 */
+	if (kvm_slot_userfault_enabled(new))
+		kvm_arch_userfault_zap(kvm, new);
+	else if (!kvm_slot_dirty_track_enabled(new))
+		/* With dirty tracking on, mappings stay small anyway. */
+		kvm_arch_userfault_recover(kvm, new);
+}
+
+int kvm_userfault_test(const struct kvm_memory_slot *slot, gfn_t gfn)
+{
+	unsigned long index = gfn - slot->base_gfn;
+	unsigned long word;
+
+	might_fault();
+
+	/* The guest chooses gfn: don't let it speculate beyond the bitmap. */
+	index = array_index_nospec(index, slot->npages);
+
+	if (get_user(word, slot->userfault_bitmap + BIT_WORD(index)))
+		return -EFAULT;
+
+	if (word & BIT_MASK(index))
+		return 1;
+
+	/*
+	 * Pairs with the release with which userspace clears the bit: neither
+	 * the lookup of the pfn nor the guest's access may see the page as it
+	 * was before userspace filled it.
+	 */
+	smp_acquire__after_ctrl_dep();
+	return 0;
+}
+
+void kvm_userfault_prepare_exit(struct kvm_vcpu *vcpu, gfn_t gfn, bool is_write,
+				bool is_exec, bool is_private)
+{
+	gpa_t gpa = gfn_to_gpa(gfn);
+
+	kvm_prepare_memory_fault_exit(vcpu, gpa, PAGE_SIZE, is_write, is_exec,
+				      is_private);
+	vcpu->run->memory_fault.flags |= KVM_MEMORY_EXIT_FLAG_USERFAULT;
+
+	trace_kvm_userfault_exit(vcpu->vcpu_id, gpa, PAGE_SIZE, is_write, is_exec);
+}
