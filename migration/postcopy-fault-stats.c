@@ -71,10 +71,9 @@ void postcopy_fault_stats_requested(void)
     qatomic_inc(&stats.requested);
 }
 
-void postcopy_fault_stats_served(PostcopyFaultKind kind, int64_t ns)
+/* Waiting counts by who waited; returns false if that was not the guest */
+static bool count_wait(PostcopyFaultKind kind, uint64_t ns)
 {
-    ns = MAX(ns, 0);
-
     switch (kind) {
     case POSTCOPY_FAULT_KVM:
     case POSTCOPY_FAULT_UFFD_VCPU:
@@ -82,17 +81,23 @@ void postcopy_fault_stats_served(PostcopyFaultKind kind, int64_t ns)
         /* fall through */
     case POSTCOPY_FAULT_UFFD_ASYNC:
         qatomic_add(&stats.guest_wait_ns, ns);
-        qatomic_inc(&stats.latency[latency_bucket(ns)]);
-        break;
+        return true;
     default:
-        break;
+        return false;
     }
 }
 
-void postcopy_fault_stats_interrupted(int64_t ns)
+void postcopy_fault_stats_served(PostcopyFaultKind kind, int64_t ns)
 {
-    qatomic_add(&stats.vcpu_blocked_ns, MAX(ns, 0));
-    qatomic_add(&stats.guest_wait_ns, MAX(ns, 0));
+    ns = MAX(ns, 0);
+    if (count_wait(kind, ns)) {
+        qatomic_inc(&stats.latency[latency_bucket(ns)]);
+    }
+}
+
+void postcopy_fault_stats_interrupted(PostcopyFaultKind kind, int64_t ns)
+{
+    count_wait(kind, MAX(ns, 0));
 }
 
 static uint64_t latency_percentile(unsigned percent)
@@ -133,6 +138,8 @@ PostcopyFaultInfo *postcopy_fault_stats_query(void)
         qatomic_read(&stats.count[POSTCOPY_FAULT_UFFD_VCPU]);
     info->userfaultfd_async =
         qatomic_read(&stats.count[POSTCOPY_FAULT_UFFD_ASYNC]);
+    info->userfaultfd_vcpu_host =
+        qatomic_read(&stats.count[POSTCOPY_FAULT_UFFD_VCPU_HOST]);
     info->userfaultfd_other =
         qatomic_read(&stats.count[POSTCOPY_FAULT_UFFD_OTHER]);
     info->requested = qatomic_read(&stats.requested);

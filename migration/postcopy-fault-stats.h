@@ -20,7 +20,9 @@ typedef enum PostcopyFaultKind {
     POSTCOPY_FAULT_UFFD_VCPU,
     /* Likewise, from KVM's async page fault worker; the vCPU goes on */
     POSTCOPY_FAULT_UFFD_ASYNC,
-    /* Through userfaultfd: KVM's own access, or a thread of QEMU's */
+    /* From a vCPU's thread, to a page that the guest's own access exits for */
+    POSTCOPY_FAULT_UFFD_VCPU_HOST,
+    /* From another thread of QEMU's */
     POSTCOPY_FAULT_UFFD_OTHER,
     POSTCOPY_FAULT_KIND__MAX,
 } PostcopyFaultKind;
@@ -40,7 +42,7 @@ void postcopy_fault_stats_reset(PostcopyFaultMechanism mechanism);
  */
 void postcopy_fault_stats_count(PostcopyFaultKind kind);
 
-/** postcopy_fault_stats_requested: a page was asked of the source */
+/** postcopy_fault_stats_requested: a request was sent to the source */
 void postcopy_fault_stats_requested(void);
 
 /**
@@ -53,9 +55,10 @@ void postcopy_fault_stats_served(PostcopyFaultKind kind, int64_t ns);
 /**
  * postcopy_fault_stats_interrupted: a vCPU stopped waiting, the page is not
  * there
+ * @kind: what it waited for
  * @ns: nanoseconds that it waited
  */
-void postcopy_fault_stats_interrupted(int64_t ns);
+void postcopy_fault_stats_interrupted(PostcopyFaultKind kind, int64_t ns);
 
 /**
  * postcopy_fault_stats_query: the figures of the last post-copy

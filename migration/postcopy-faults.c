@@ -20,7 +20,15 @@
  * vCPU in the list: both look only with the bucket locked, and the receiver
  * sets the receivedmap before.
  *
- * Lock order: a bucket's lock is a leaf; nothing else is taken under it.
+ * Lock order: a bucket's lock is a leaf; nothing else is taken under it.  A
+ * request also takes page_request_mutex and rp_mutex of the incoming state,
+ * one after the other, as upstream's do: there is one list of what a recovery
+ * has to ask for again, and one stream to ask through.
+ *
+ * The end: vCPUs may still be on their way into here when the last page has
+ * come.  Until one waits it is in an RCU read section, and looks first whether
+ * faults are still served; postcopy_faults_stop() lets those that found so
+ * finish, before what they use goes away.
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -32,8 +40,10 @@
 #include <sys/syscall.h>
 #endif
 #include "qemu/error-report.h"
+#include "qemu/bitmap.h"
 #include "qemu/lockable.h"
 #include "qemu/queue.h"
+#include "qemu/rcu.h"
 #include "qemu/thread.h"
 #include "qemu/timer.h"
 #include "qapi/error.h"
@@ -53,6 +63,7 @@
 typedef struct PostcopyFault {
     PostcopyFaultKind kind;
     int64_t start_ns;
+    uint32_t ptid;              /* if it came through userfaultfd */
     QemuEvent *event;           /* who waits in QEMU; NULL: in the kernel */
     bool over;                  /* written under the bucket's lock */
     QLIST_ENTRY(PostcopyFault) next;
@@ -80,8 +91,11 @@ static PostcopyFaultBucket *buckets;
 static QemuEvent *vcpu_events;
 static unsigned vcpu_events_nr;
 
-/* vCPU faults come as KVM exits */
+/* vCPU faults come as KVM exits; several threads send requests */
 static bool kvm_guarded;
+
+/* The incoming state is there to serve them.  Read under RCU. */
+static bool kvm_serving;
 
 static PostcopyFaultBucket *fault_bucket(void *host)
 {
@@ -155,31 +169,36 @@ void postcopy_faults_placed(RAMBlock *rb, void *host, size_t length)
     }
 }
 
-/* NULL for other threads of QEMU and for those of the kernel */
-static CPUState *fault_vcpu(uint32_t ptid)
+/* False for other threads of QEMU and for those of the kernel */
+static bool fault_is_vcpu(uint32_t ptid)
 {
     CPUState *cpu;
+    bool found = false;
 
+    cpu_list_lock();
     CPU_FOREACH(cpu) {
         if (cpu->thread_id == ptid) {
-            return cpu;
+            found = true;
+            break;
         }
     }
-    return NULL;
+    cpu_list_unlock();
+    return found;
 }
 
 static PostcopyFaultKind fault_kind(RAMBlock *rb, ram_addr_t offset,
                                     uint32_t ptid)
 {
-    /*
-     * A guest's access to a guarded page exits from KVM and never comes here:
-     * what does is an access of KVM's own or of QEMU's.
-     */
-    if (!ptid || kvm_userfault_guarded(rb, offset)) {
+    if (!ptid) {
         return POSTCOPY_FAULT_UFFD_OTHER;
     }
-    if (fault_vcpu(ptid)) {
-        return POSTCOPY_FAULT_UFFD_VCPU;
+    if (fault_is_vcpu(ptid)) {
+        /*
+         * A guest's access to a guarded page exits from KVM and never comes
+         * here: what does is an access of KVM's own or of QEMU's.
+         */
+        return kvm_userfault_guarded(rb, offset) ?
+               POSTCOPY_FAULT_UFFD_VCPU_HOST : POSTCOPY_FAULT_UFFD_VCPU;
     }
 #ifdef CONFIG_LINUX
     /* Signal 0: does this process have such a thread? */
@@ -195,21 +214,33 @@ void postcopy_faults_userfaultfd(RAMBlock *rb, ram_addr_t offset,
 {
     void *host = rb->host + offset;
     PostcopyFaultBucket *bucket = fault_bucket(host);
-    PostcopyFault *fault = g_new0(PostcopyFault, 1);
-
-    fault->kind = fault_kind(rb, offset, ptid);
-    fault->start_ns = get_clock();
+    PostcopyFaultKind kind = fault_kind(rb, offset, ptid);
+    int64_t now = get_clock();
+    PostcopyFaultPage *page;
+    PostcopyFault *fault;
 
     QEMU_LOCK_GUARD(&bucket->lock);
     if (ramblock_recv_bitmap_test_byte_offset(rb, offset)) {
         /* It arrived after the fault; who waited has been woken */
-        g_free(fault);
         return;
     }
-    postcopy_fault_stats_count(fault->kind);
-    postcopy_fault_stats_requested();
-    trace_postcopy_fault_userfaultfd(rb->idstr, offset, ptid, fault->kind);
-    QLIST_INSERT_HEAD(&fault_page_get(bucket, host)->faults, fault, next);
+    postcopy_fault_stats_count(kind);
+    trace_postcopy_fault_userfaultfd(rb->idstr, offset, ptid, kind);
+
+    page = fault_page_get(bucket, host);
+    QLIST_FOREACH(fault, &page->faults, next) {
+        if (fault->ptid && fault->ptid == ptid) {
+            /* It was interrupted in the kernel, and is back */
+            postcopy_fault_stats_interrupted(kind, now - fault->start_ns);
+            fault->start_ns = now;
+            return;
+        }
+    }
+    fault = g_new0(PostcopyFault, 1);
+    fault->kind = kind;
+    fault->start_ns = now;
+    fault->ptid = ptid;
+    QLIST_INSERT_HEAD(&page->faults, fault, next);
 }
 
 /*
@@ -231,21 +262,8 @@ static void fault_request(MigrationIncomingState *mis, RAMBlock *rb,
             qatomic_inc(&mis->page_requested_count);
         }
     }
-    postcopy_fault_stats_requested();
     if (qatomic_read(&mis->state) == MIGRATION_STATUS_POSTCOPY_ACTIVE) {
         migrate_send_rp_message_req_pages(mis, rb, offset);
-    }
-}
-
-static void fault_request_or_zero(RAMBlock *rb, ram_addr_t offset, void *host)
-{
-    MigrationIncomingState *mis = migration_incoming_get_current();
-
-    if (ramblock_page_is_discarded(rb, offset)) {
-        /* Such a page is never sent */
-        postcopy_place_page_zero(mis, host, rb);
-    } else {
-        fault_request(mis, rb, offset, host);
     }
 }
 
@@ -275,6 +293,53 @@ static bool fault_wait(CPUState *cpu, PostcopyFault *fault,
     return fault->over;
 }
 
+/*
+ * Enter @fault into the list of its page, and request that if nobody did.
+ * Returns false if there is nothing to wait for.
+ */
+static bool fault_begin(CPUState *cpu, PostcopyFault *fault,
+                        PostcopyFaultBucket *bucket, RAMBlock *rb,
+                        ram_addr_t offset)
+{
+    void *host = rb->host + offset;
+    PostcopyFaultPage *page;
+    bool first;
+
+    RCU_READ_LOCK_GUARD();
+    if (!qatomic_read(&kvm_serving)) {
+        return false;
+    }
+    if (ramblock_page_is_discarded(rb, offset)) {
+        /*
+         * Such a page is never sent.  Let userfaultfd have this access: its
+         * thread places a page of zeroes, and must be the only one that does.
+         */
+        kvm_userfault_page_placed(rb, offset, qemu_ram_pagesize(rb));
+        return false;
+    }
+
+    WITH_QEMU_LOCK_GUARD(&bucket->lock) {
+        if (ramblock_recv_bitmap_test_byte_offset(rb, offset)) {
+            /* It arrived after the exit; do not wait for who clears the bit */
+            kvm_userfault_page_placed(rb, offset, qemu_ram_pagesize(rb));
+            postcopy_fault_stats_count(POSTCOPY_FAULT_KVM_PRESENT);
+            return false;
+        }
+        page = fault_page_get(bucket, host);
+        first = !page->requested;
+        page->requested = true;
+        QLIST_INSERT_HEAD(&page->faults, fault, next);
+    }
+    postcopy_fault_stats_count(fault->kind);
+    trace_postcopy_fault_vcpu_begin(cpu->cpu_index, rb->idstr, offset, first);
+    mark_postcopy_blocktime_begin((uintptr_t)host, cpu->thread_id, rb);
+
+    if (first) {
+        fault_request(migration_incoming_get_current(), rb, offset, host);
+    }
+    return true;
+}
+
 static bool postcopy_vcpu_fault(CPUState *cpu, RAMBlock *rb, ram_addr_t offset)
 {
     PostcopyFault fault = {
@@ -283,40 +348,23 @@ static bool postcopy_vcpu_fault(CPUState *cpu, RAMBlock *rb, ram_addr_t offset)
         .event = &vcpu_events[cpu->cpu_index],
     };
     PostcopyFaultBucket *bucket;
-    PostcopyFaultPage *page;
-    bool first, came;
-    void *host;
+    bool came;
 
     offset = ROUND_DOWN(offset, qemu_ram_pagesize(rb));
-    host = rb->host + offset;
-    bucket = fault_bucket(host);
+    bucket = fault_bucket(rb->host + offset);
 
-    WITH_QEMU_LOCK_GUARD(&bucket->lock) {
-        if (ramblock_recv_bitmap_test_byte_offset(rb, offset)) {
-            /* It arrived after the exit; do not wait for who clears the bit */
-            kvm_userfault_page_placed(rb, offset, qemu_ram_pagesize(rb));
-            postcopy_fault_stats_count(POSTCOPY_FAULT_KVM_PRESENT);
-            return true;
-        }
-        page = fault_page_get(bucket, host);
-        first = !page->requested;
-        page->requested = true;
-        QLIST_INSERT_HEAD(&page->faults, &fault, next);
-    }
-    postcopy_fault_stats_count(POSTCOPY_FAULT_KVM);
-    trace_postcopy_fault_vcpu_begin(cpu->cpu_index, rb->idstr, offset, first);
-
-    if (first) {
-        fault_request_or_zero(rb, offset, host);
+    if (!fault_begin(cpu, &fault, bucket, rb, offset)) {
+        return true;
     }
     came = fault_wait(cpu, &fault, bucket);
 
     if (came) {
         postcopy_fault_stats_served(fault.kind, get_clock() - fault.start_ns);
     } else {
-        postcopy_fault_stats_interrupted(get_clock() - fault.start_ns);
+        postcopy_fault_stats_interrupted(fault.kind,
+                                         get_clock() - fault.start_ns);
     }
-    trace_postcopy_fault_vcpu_end(cpu->cpu_index, rb->idstr, offset, came);
+    trace_postcopy_fault_vcpu_end(cpu->cpu_index, came);
     return came;
 }
 
@@ -325,14 +373,25 @@ static void postcopy_vcpu_kick(CPUState *cpu)
     qemu_event_set(&vcpu_events[cpu->cpu_index]);
 }
 
-static bool postcopy_page_missing(RAMBlock *rb, ram_addr_t offset)
+static void postcopy_pages_missing(RAMBlock *rb, unsigned long *bitmap)
 {
-    return offset < rb->postcopy_length &&
-           !ramblock_recv_bitmap_test_byte_offset(rb, offset);
+    size_t page_size = qemu_real_host_page_size();
+    size_t npages = rb->postcopy_length / page_size;
+
+    if (qemu_target_page_size() == page_size) {
+        /* The source is stopped meanwhile: do not go through single bits */
+        bitmap_complement(bitmap, rb->receivedmap, npages);
+        return;
+    }
+    for (size_t page = 0; page < npages; page++) {
+        if (!ramblock_recv_bitmap_test_byte_offset(rb, page * page_size)) {
+            set_bit(page, bitmap);
+        }
+    }
 }
 
 static const KVMUserfaultOps postcopy_userfault_ops = {
-    .missing = postcopy_page_missing,
+    .missing = postcopy_pages_missing,
     .fault = postcopy_vcpu_fault,
     .kick = postcopy_vcpu_kick,
 };
@@ -380,6 +439,7 @@ void postcopy_faults_start(MigrationIncomingState *mis)
     }
     postcopy_fault_stats_reset(POSTCOPY_FAULT_MECHANISM_KVM_USERFAULT);
     qatomic_set(&kvm_guarded, true);
+    qatomic_set(&kvm_serving, true);
 }
 
 void postcopy_faults_stop(void)
@@ -389,8 +449,13 @@ void postcopy_faults_stop(void)
     if (!buckets) {
         return;
     }
-    kvm_userfault_stop();
-    qatomic_set(&kvm_guarded, false);
+    if (kvm_userfault_stop()) {
+        qatomic_set(&kvm_guarded, false);
+    }
+    if (qatomic_read(&kvm_serving)) {
+        qatomic_set(&kvm_serving, false);
+        synchronize_rcu();
+    }
 
     for (unsigned i = 0; i < BUCKETS; i++) {
         QEMU_LOCK_GUARD(&buckets[i].lock);
@@ -398,6 +463,11 @@ void postcopy_faults_stop(void)
             fault_page_resolve(page, get_clock());
         }
     }
+}
+
+void postcopy_faults_requested(void)
+{
+    postcopy_fault_stats_requested();
 }
 
 bool postcopy_faults_concurrent(void)

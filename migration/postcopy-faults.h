@@ -29,9 +29,10 @@ void postcopy_faults_start(MigrationIncomingState *mis);
 /**
  * postcopy_faults_stop: every page is there
  *
- * Ends the guarding, lets go whoever still waits.  Statistics stay.
+ * Ends the guarding, lets go whoever still waits.  Statistics stay.  When it
+ * returns, no vCPU uses the incoming migration's state any more.
  *
- * Context: any thread, vCPUs may run.
+ * Context: any thread, vCPUs may run.  Waits for RCU readers.
  */
 void postcopy_faults_stop(void);
 
@@ -61,6 +62,9 @@ void postcopy_faults_userfaultfd(RAMBlock *rb, ram_addr_t offset,
  */
 void postcopy_faults_placed(RAMBlock *rb, void *host, size_t length);
 
+/** postcopy_faults_requested: a request was sent to the source */
+void postcopy_faults_requested(void);
+
 /**
  * postcopy_faults_concurrent: do several threads request pages?
  *
@@ -73,6 +77,18 @@ bool postcopy_faults_concurrent(void);
  * @info: gets the member postcopy-faults, if post-copy ever began here
  */
 void postcopy_faults_fill_info(MigrationInfo *info);
+
+/**
+ * mark_postcopy_blocktime_begin: a vCPU begins to wait (postcopy-ram.c)
+ * @addr: host address that it accessed
+ * @ptid: its thread
+ * @rb: block of the page
+ *
+ * For the capability postcopy-blocktime.  Called once the fault can be found
+ * by whoever places the page.
+ */
+void mark_postcopy_blocktime_begin(uintptr_t addr, uint32_t ptid,
+                                   RAMBlock *rb);
 
 /**
  * postcopy_kvm_userfault_init: settle the default of the capability

@@ -16,8 +16,9 @@
  * writers need is that none of them misses a cleared bit; see
  * userfault_shadow_new().
  *
- * Lock order: BQL, kml_slots_lock.  The page path, kvm_userfault_handle_exit()
- * and kvm_userfault_page_placed(), takes neither; it reads under RCU.
+ * Lock order: BQL, kml_slots_lock.  The part of the page path that is here,
+ * kvm_userfault_handle_exit() and kvm_userfault_page_placed(), takes neither,
+ * nor any other lock; it reads under RCU.
  *
  * Follows the interface of KVM_MEM_USERFAULT as posted on the KVM list.
  *
@@ -71,6 +72,9 @@ typedef struct UserfaultState {
  * more than one at a time.
  */
 static UserfaultState *userfault;
+
+/* Under kml_slots_lock: memslots get no bitmap any more, see stop */
+static bool userfault_ending;
 
 /*
  * Of the last start, for vCPUs that left KVM just before the end and for
@@ -165,7 +169,8 @@ bool kvm_userfault_set_region(struct kvm_userspace_memory_region2 *region,
     region->flags &= ~KVM_MEM_USERFAULT;
     region->userfault_bitmap = 0;
 
-    if (!userfault || !size || (region->flags & KVM_MEM_GUEST_MEMFD)) {
+    if (!userfault || userfault_ending || !size ||
+        (region->flags & KVM_MEM_GUEST_MEMFD)) {
         return false;
     }
 
@@ -185,9 +190,14 @@ bool kvm_userfault_set_region(struct kvm_userspace_memory_region2 *region,
     return true;
 }
 
-/* Hand every memslot to the kernel again.  Called with kml_slots_lock held. */
+/*
+ * Hand every memslot to the kernel again, also after one that failed.  Returns
+ * the error of the first that did.  Called with kml_slots_lock held.
+ */
 static int userfault_update_slots(void)
 {
+    int first_error = 0;
+
     for (int i = 0; i < kvm_state->nr_as; i++) {
         KVMMemoryListener *kml = kvm_state->as[i].ml;
 
@@ -199,12 +209,12 @@ static int userfault_update_slots(void)
                 continue;
             }
             ret = kvm_set_user_memory_region(kml, slot, false);
-            if (ret < 0) {
-                return ret;
+            if (ret < 0 && !first_error) {
+                first_error = ret;
             }
         }
     }
-    return 0;
+    return first_error;
 }
 
 static void userfault_block_free(gpointer opaque)
@@ -225,22 +235,15 @@ static UserfaultBlock *userfault_block_new(RAMBlock *rb,
 {
     size_t page_size = qemu_real_host_page_size();
     UserfaultBlock *block = g_new0(UserfaultBlock, 1);
-    size_t missing = 0;
 
     /* The block may grow up to its maximum; what is new is not missing */
     block->rb = rb;
     block->npages = DIV_ROUND_UP(rb->max_length, page_size);
     block->bitmap = bitmap_new(block->npages);
     QLIST_INIT(&block->shadows);
-
-    for (ram_addr_t offset = 0; offset < rb->used_length;
-         offset += page_size) {
-        if (ops->missing(rb, offset)) {
-            set_bit(userfault_page(offset), block->bitmap);
-            missing++;
-        }
-    }
-    trace_kvm_userfault_block(rb->idstr, block->npages, missing);
+    ops->missing(rb, block->bitmap);
+    trace_kvm_userfault_block(rb->idstr, block->npages,
+                              bitmap_count_one(block->bitmap, block->npages));
     return block;
 }
 
@@ -315,32 +318,35 @@ bool kvm_userfault_guarded(RAMBlock *rb, ram_addr_t offset)
     return block && test_bit(userfault_page(offset), block->bitmap);
 }
 
-void kvm_userfault_stop(void)
+bool kvm_userfault_stop(void)
 {
     UserfaultState *state = qatomic_read(&userfault);
 
     /* Without KVM there is not even a lock */
     if (!state) {
-        return;
+        return true;
     }
     WITH_QEMU_LOCK_GUARD(&kml_slots_lock) {
-        qatomic_rcu_set(&userfault, NULL);
+        userfault_ending = true;
         /*
-         * Clearing a flag needs no memory and cannot collide with another
-         * slot; if KVM refuses all the same, the error is reported, and the
-         * bitmaps must stay, for KVM goes on reading them.
+         * KVM may be out of memory.  Then, and it has been reported, it goes
+         * on reading the bitmap of some slot, which must stay, and its bits
+         * must go on being cleared.
          */
         if (userfault_update_slots() < 0) {
-            return;
+            return false;
         }
+        qatomic_rcu_set(&userfault, NULL);
+        userfault_ending = false;
     }
     trace_kvm_userfault_stop();
     call_rcu(state, userfault_state_free, rcu);
+    return true;
 }
 
 /*
- * Which page of which block is at @gpa?  The block stays valid as long as the
- * guarding lasts; NULL when the memory map changed after the exit.
+ * Which page of which guarded block is at @gpa?  NULL when the guarding ended
+ * or the memory map changed after the exit.
  */
 static RAMBlock *userfault_translate(hwaddr gpa, MemTxAttrs attrs,
                                      ram_addr_t *offset)
@@ -348,13 +354,15 @@ static RAMBlock *userfault_translate(hwaddr gpa, MemTxAttrs attrs,
     /* x86: address space 1 is what SMM sees, and SMM sets attrs.secure */
     int as_id = attrs.secure && kvm_state->nr_as > 1 ? 1 : 0;
     hwaddr xlat, len = 1;
+    UserfaultBlock *block;
     MemoryRegion *mr;
 
     RCU_READ_LOCK_GUARD();
     mr = address_space_translate(kvm_state->as[as_id].as, gpa, &xlat, &len,
                                  false, attrs);
+    block = userfault_block(qatomic_rcu_read(&userfault), mr->ram_block);
     *offset = ROUND_DOWN(xlat, qemu_real_host_page_size());
-    return mr->ram_block;
+    return block ? block->rb : NULL;
 }
 
 int kvm_userfault_handle_exit(CPUState *cpu, MemTxAttrs attrs)
@@ -367,7 +375,7 @@ int kvm_userfault_handle_exit(CPUState *cpu, MemTxAttrs attrs)
     trace_kvm_userfault_exit(cpu->cpu_index, gpa, rb ? rb->idstr : "none",
                              rb ? offset : 0);
     if (!rb) {
-        /* No RAM there any more; what is there now, the guest will see */
+        /* The guest will see what is there now */
         return 0;
     }
     return qatomic_read(&userfault_ops)->fault(cpu, rb, offset) ?

@@ -31,6 +31,7 @@ bool kvm_userfault_guarded(RAMBlock *rb, ram_addr_t offset)
     return false;
 }
 
-void kvm_userfault_stop(void)
+bool kvm_userfault_stop(void)
 {
+    return true;
 }

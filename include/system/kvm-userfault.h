@@ -21,17 +21,18 @@
  * struct KVMUserfaultOps - what the accelerator asks of its user
  *
  * All callbacks may run from the return of kvm_userfault_start() until the
- * return of kvm_userfault_stop(), and @fault and @kick a little longer, for
- * vCPUs that were on their way.  They must cope with that.
+ * return of kvm_userfault_stop(), and @fault and @kick also later, for vCPUs
+ * that were on their way.  They must cope with that.
  */
 typedef struct KVMUserfaultOps {
     /**
-     * @missing: is the page at @offset of @rb still to come?
+     * @missing: which pages of @rb are still to come?
      *
-     * Called from kvm_userfault_start() only, for each host page of the
-     * blocks it was told of.  Returns true if accesses shall exit.
+     * Called from kvm_userfault_start() only, for each of the blocks it was
+     * told of.  Sets the bits of @bitmap, one a host page and clear before,
+     * whose accesses shall exit.
      */
-    bool (*missing)(RAMBlock *rb, ram_addr_t offset);
+    void (*missing)(RAMBlock *rb, unsigned long *bitmap);
 
     /**
      * @fault: @cpu touched a guarded page; get it
@@ -106,11 +107,13 @@ bool kvm_userfault_guarded(RAMBlock *rb, ram_addr_t offset);
 /**
  * kvm_userfault_stop: end the guarding, free the bitmaps
  *
- * Clears KVM_MEM_USERFAULT on all memslots.  When it returns, no vCPU reads a
+ * Clears KVM_MEM_USERFAULT on all memslots.  When it has, no vCPU reads a
  * bitmap.  Does nothing when nothing is guarded.
  *
  * Context: any thread, vCPUs may run; takes the lock of KVM's memslots.
+ * Returns: false if KVM refused for some memslot; memory stays guarded then,
+ * and kvm_userfault_page_placed() must go on being called.
  */
-void kvm_userfault_stop(void);
+bool kvm_userfault_stop(void);
 
 #endif

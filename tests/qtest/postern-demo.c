@@ -36,6 +36,12 @@ enum {
 /* Fewer KVM exits than this would not show that vCPU faults go that way. */
 #define MIN_KVM_EXITS 100
 
+/*
+ * KVM writes a vCPU's clock page and a few others by itself, through
+ * userfaultfd.  More than one in so many faults would be the guest's.
+ */
+#define MAX_HOST_RATIO 20
+
 static PosternVMConfig config = { .memory_mib = 512, .vcpus = 2 };
 static char *json_file;
 static char *directory;         /* for the migration sockets */
@@ -245,6 +251,12 @@ static char *verdict(void)
         } else if (kvm && stats->kvm_exits <= MIN_KVM_EXITS) {
             reason = g_strdup_printf("only %" PRIu64 " faults came as KVM "
                                      "exits", stats->kvm_exits);
+        }
+        if (reason == NULL && kvm && stats->userfaultfd_vcpu_host *
+                                     MAX_HOST_RATIO > stats->kvm_exits) {
+            reason = g_strdup_printf("%" PRIu64 " faults of vCPU threads went "
+                                     "through userfaultfd: too many for KVM's "
+                                     "own", stats->userfaultfd_vcpu_host);
         }
         if (reason) {
             return g_strdup_printf("%s: %s", runs[n].mechanism, reason);

@@ -17,7 +17,6 @@
 #include "migration/framework.h"
 #include "migration/migration-qmp.h"
 #include "migration/migration-util.h"
-#include "qemu/units.h"
 #include "qobject/qdict.h"
 #include "qobject/qjson.h"
 #include "qobject/qlist.h"
@@ -173,6 +172,8 @@ static void check_faults(QTestState *to, bool kvm)
         g_assert_cmpint(qdict_get_int(faults, "kvm-exits"), >, 0);
         g_assert_cmpint(qdict_get_int(faults, "userfaultfd-vcpu"), ==, 0);
         g_assert_cmpint(qdict_get_int(faults, "userfaultfd-async"), ==, 0);
+        /* This guest has nothing that KVM or a device would access */
+        g_assert_cmpint(qdict_get_int(faults, "userfaultfd-vcpu-host"), ==, 0);
     } else {
         g_assert_cmpint(qdict_get_int(faults, "kvm-exits"), ==, 0);
         g_assert_cmpint(qdict_get_int(faults, "userfaultfd-vcpu") +
@@ -186,78 +187,95 @@ static void check_faults(QTestState *to, bool kvm)
     qobject_unref(faults);
 }
 
+typedef enum Setting { DEFAULT, ON, OFF } Setting;
+
+static uint64_t guest_faults(QTestState *who)
+{
+    return faults_get(who, "kvm-exits") +
+           faults_get(who, "userfaultfd-vcpu") +
+           faults_get(who, "userfaultfd-async");
+}
+
+static void wait_for_guest_faults(QTestState *who, uint64_t goal)
+{
+    for (int i = 0; guest_faults(who) < goal; i++) {
+        g_assert_cmpint(i, <, POLLS_MAX);
+        g_usleep(POLL_US);
+    }
+}
+
 /*
- * Let the pages that nobody asks for take some seconds, so that the guest has
- * the time to ask for some, however slow the machine is.
+ * Begin post-copy, and return in the middle of it, when the guest has asked
+ * for some pages.  What nobody asks for comes at 4 KiB/s, so the middle lasts
+ * until finish(), or whatever else the test does.
  */
-static void *hook_start_slowly(QTestState *from, QTestState *to)
+static bool begin(QTestState **from, QTestState **to, Setting capability,
+                  bool preempt)
 {
-    migrate_set_parameter_int(from, "max-postcopy-bandwidth", 20 * MiB);
-    return NULL;
+    /* migrate-pause and migrate-recover are out-of-band commands */
+    MigrateStart start = { .hide_stderr = true, .oob = true };
+
+    if (migrate_start(from, to, "defer", &start)) {
+        return false;
+    }
+    migrate_set_capability(*from, "postcopy-ram", true);
+    migrate_set_capability(*to, "postcopy-ram", true);
+    if (preempt) {
+        migrate_set_capability(*from, "postcopy-preempt", true);
+        migrate_set_capability(*to, "postcopy-preempt", true);
+    }
+    if (capability != DEFAULT) {
+        migrate_set_capability(*to, CAPABILITY, capability == ON);
+    }
+    migrate_set_parameter_int(*from, "max-postcopy-bandwidth", 4096);
+    migrate_ensure_non_converge(*from);
+    migrate_prepare_for_dirty_mem(*from);
+    migrate_incoming_qmp(*to, "tcp:127.0.0.1:0", NULL, "{}");
+    wait_for_serial("src_serial");
+    migrate_qmp(*from, *to, NULL, NULL, "{}");
+    migrate_wait_for_dirty_mem(*from, *to);
+    migrate_postcopy_start(*from, *to, get_src());
+    wait_for_guest_faults(*to, 20);
+    return true;
 }
 
-static void *hook_start_on(QTestState *from, QTestState *to)
+static void finish(QTestState *from, QTestState *to, bool kvm)
 {
-    migrate_set_capability(to, CAPABILITY, true);
-    return hook_start_slowly(from, to);
+    migrate_set_parameter_int(from, "max-postcopy-bandwidth", 0);
+    wait_for_migration_complete(from);
+    wait_for_migration_complete(to);
+    check_faults(to, kvm);
+    migrate_end(from, to, true);
 }
 
-static void *hook_start_off(QTestState *from, QTestState *to)
+static void test_postcopy(Setting capability, bool preempt, bool kvm)
 {
-    migrate_set_capability(to, CAPABILITY, false);
-    return hook_start_slowly(from, to);
-}
+    QTestState *from, *to;
 
-static void hook_end_on(QTestState *from, QTestState *to, void *opaque)
-{
-    check_faults(to, true);
-}
-
-static void hook_end_off(QTestState *from, QTestState *to, void *opaque)
-{
-    check_faults(to, false);
+    if (begin(&from, &to, capability, preempt)) {
+        finish(from, to, kvm);
+    }
 }
 
 static void test_postcopy_on(void)
 {
-    MigrateCommon args = {
-        .start_hook = hook_start_on,
-        .end_hook = hook_end_on,
-    };
-
-    test_postcopy_common(&args);
+    test_postcopy(ON, false, true);
 }
 
 static void test_postcopy_off(void)
 {
-    MigrateCommon args = {
-        .start_hook = hook_start_off,
-        .end_hook = hook_end_off,
-    };
-
-    test_postcopy_common(&args);
+    test_postcopy(OFF, false, false);
 }
 
 /* Where the host cannot do it, the default is what upstream does */
-static void test_postcopy_default_without(void)
+static void test_postcopy_default(void)
 {
-    MigrateCommon args = {
-        .start_hook = hook_start_slowly,
-        .end_hook = hook_end_off,
-    };
-
-    test_postcopy_common(&args);
+    test_postcopy(DEFAULT, false, false);
 }
 
 static void test_postcopy_preempt(void)
 {
-    MigrateCommon args = {
-        .postcopy_preempt = true,
-        .start_hook = hook_start_on,
-        .end_hook = hook_end_on,
-    };
-
-    test_postcopy_common(&args);
+    test_postcopy(ON, true, true);
 }
 
 /* ------------------------------------------------------------------------- */
@@ -270,30 +288,9 @@ static void test_postcopy_preempt(void)
  */
 static bool begin_and_hold(QTestState **from, QTestState **to)
 {
-    /* migrate-pause and migrate-recover are out-of-band commands */
-    MigrateStart start = { .hide_stderr = true, .oob = true };
-    QTestMigrationState *src_state = get_src();
-
-    if (migrate_start(from, to, "defer", &start)) {
+    if (!begin(from, to, ON, false)) {
         return false;
     }
-    migrate_set_capability(*from, "postcopy-ram", true);
-    migrate_set_capability(*to, "postcopy-ram", true);
-    migrate_set_capability(*to, CAPABILITY, true);
-    /* What nobody asks for comes at 4 KiB/s, so the middle lasts */
-    migrate_set_parameter_int(*from, "max-postcopy-bandwidth", 4096);
-    migrate_ensure_non_converge(*from);
-    migrate_prepare_for_dirty_mem(*from);
-    migrate_incoming_qmp(*to, "tcp:127.0.0.1:0", NULL, "{}");
-    wait_for_serial("src_serial");
-    migrate_qmp(*from, *to, NULL, NULL, "{}");
-    migrate_wait_for_dirty_mem(*from, *to);
-    migrate_postcopy_start(*from, *to, src_state);
-    for (int i = 0; faults_get(*to, "kvm-exits") < 20; i++) {
-        g_assert_cmpint(i, <, POLLS_MAX);
-        g_usleep(POLL_US);
-    }
-
     kill(qtest_pid(*from), SIGSTOP);
     /* Pages on their way still come; the first that does not is the last */
     for (int i = 0, same = 0; same < 10; i++) {
@@ -304,15 +301,6 @@ static bool begin_and_hold(QTestState **from, QTestState **to)
         same = faults_get(*to, "requested") == before ? same + 1 : 0;
     }
     return true;
-}
-
-static void finish(QTestState *from, QTestState *to)
-{
-    migrate_set_parameter_int(from, "max-postcopy-bandwidth", 0);
-    wait_for_migration_complete(from);
-    wait_for_migration_complete(to);
-    check_faults(to, true);
-    migrate_end(from, to, true);
 }
 
 /* Stopped and continued while it waits, a vCPU carries on */
@@ -330,7 +318,7 @@ static void test_stop_cont(void)
     /* run_on_cpu() work gets done as well */
     g_free(qtest_hmp(to, "info registers"));
     kill(qtest_pid(from), SIGCONT);
-    finish(from, to);
+    finish(from, to, true);
 }
 
 /* The page comes while the VM is stopped: nobody is there to be woken */
@@ -346,7 +334,7 @@ static void test_stop_placed_cont(void)
     migrate_set_parameter_int(from, "max-postcopy-bandwidth", 0);
     wait_for_migration_complete(to);
     qtest_qmp_assert_success(to, "{ 'execute': 'cont' }");
-    finish(from, to);
+    finish(from, to, true);
 }
 
 /*
@@ -400,11 +388,8 @@ static void test_recovery(void)
     uri = g_strdup_printf("unix:%s/migsocket", migration_get_env()->tmpfs);
     migrate_recover(to, uri);
     migrate_qmp(from, to, uri, NULL, "{ 'resume': true }");
-    for (int i = 0; faults_get(to, "kvm-exits") < exits + 20; i++) {
-        g_assert_cmpint(i, <, POLLS_MAX);
-        g_usleep(POLL_US);
-    }
-    finish(from, to);
+    wait_for_guest_faults(to, exits + 20);
+    finish(from, to, true);
 }
 
 /* The destination quits at once although a vCPU waits */
@@ -481,10 +466,9 @@ int main(int argc, char **argv)
                            test_capability_refused_tcg);
     }
     if (!host_has_userfault()) {
+        migration_test_add("/postern/postcopy/default", test_postcopy_default);
         migration_test_add("/postern/capability/refused-kernel",
                            test_capability_refused_kernel);
-        migration_test_add("/postern/postcopy/default",
-                           test_postcopy_default_without);
     } else {
         migration_test_add("/postern/capability/on", test_capability_on);
         migration_test_add("/postern/capability/off", test_capability_off);

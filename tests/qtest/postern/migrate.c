@@ -204,6 +204,7 @@ static bool read_destination(PosternVM *dst, PosternMigrateStats *stats,
     stats->kvm_exits_present = number(faults, "kvm-exits-present");
     stats->userfaultfd_vcpu = number(faults, "userfaultfd-vcpu");
     stats->userfaultfd_async = number(faults, "userfaultfd-async");
+    stats->userfaultfd_vcpu_host = number(faults, "userfaultfd-vcpu-host");
     stats->userfaultfd_other = number(faults, "userfaultfd-other");
     stats->requested = number(faults, "requested");
     stats->vcpu_blocked_ns = number(faults, "vcpu-blocked-ns");

@@ -44,6 +44,7 @@ typedef struct PosternMigrateStats {
     uint64_t kvm_exits_present;
     uint64_t userfaultfd_vcpu;
     uint64_t userfaultfd_async;
+    uint64_t userfaultfd_vcpu_host;
     uint64_t userfaultfd_other;
     uint64_t requested;
     uint64_t vcpu_blocked_ns;

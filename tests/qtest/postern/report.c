@@ -32,6 +32,8 @@ static const struct Figure {
            stats.userfaultfd_vcpu, COUNT),
     FIGURE("userfaultfd-async", "  vCPUs, asynchronous",
            stats.userfaultfd_async, COUNT),
+    FIGURE("userfaultfd-vcpu-host", "  KVM and devices, in vCPU threads",
+           stats.userfaultfd_vcpu_host, COUNT),
     FIGURE("userfaultfd-other", "  others", stats.userfaultfd_other,
            COUNT),
     FIGURE("kvm-exits", "faults through KVM exits", stats.kvm_exits, COUNT),
