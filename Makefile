@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Meson describes what is built (meson.build); this only gives the usual
+# commands their names, and sets up what is not set up yet.
+
+MESON_BUILD = build/meson
+
+.PHONY: all demo check shell refresh help distclean prepare
+
+all: prepare
+	@ninja -C $(MESON_BUILD)
+
+# A guest, migrated by post-copy with userfaultfd and with KVM userfault.
+demo: prepare
+	@scripts/demo.sh
+
+check: prepare
+	@scripts/check.sh $(TESTS)
+
+shell: prepare
+	@scripts/shell.sh
+
+ifneq ($(wildcard scripts/bench.sh),)
+.PHONY: bench
+bench: prepare
+	@scripts/bench.sh
+endif
+
+refresh:
+	@scripts/hooks.sh qemu refresh
+	@scripts/hooks.sh linux refresh
+
+# New files of ours and changed hooks go into the prepared trees each time.
+prepare: build/reconfigure
+	@scripts/sync.sh
+
+# What it takes is asked again when the list of it changes.
+build/reconfigure: scripts/deps.list scripts/upstream.versions
+	@if [ -f $@ ]; then sh $@ --install-deps; else ./configure --install-deps; fi
+
+help:
+	@echo 'make            build all: QEMU, both kernels, the testbed'
+	@echo 'make demo       migrate a running guest, once with userfaultfd and'
+	@echo '                once with KVM userfault, and compare the two'
+	@echo 'make check      run the tests (TESTS="--suite=NAME" or names: only those;'
+	@echo '                suites: style unit testbed selftest qtest)'
+	@echo 'make shell      a shell in L1, with our kernel and QEMU'
+	@echo 'make refresh    put edits of the prepared trees into the hooks'
+	@echo 'make distclean  remove build/ (not the downloads)'
+	@echo 'Each does what is still to be done first, installing packages'
+	@echo 'included; ./configure --help tells how to do that by hand.'
+
+distclean:
+	rm -rf build

@@ -1,0 +1,18 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# bench.sh [ROUNDS]: the demo's two migrations ROUNDS times (5), each time in
+# the other order, of one guest in one boot of L1.  Prints the median of each
+# figure, with the least and the most.
+
+set -eu
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=scripts/common.sh
+. "$root/scripts/common.sh"
+
+rounds=${1:-5}
+
+say "machine: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | sort -u), $(nproc) CPUs, load $(cut -d' ' -f1-3 /proc/loadavg)"
+say "$rounds rounds on an emulated host with 1 CPU: compare the columns, not with other machines"
+TESTBED_OPTIONS="--timeout=$((120 + rounds * 200))" exec "$root/scripts/demo.sh" "--rounds=$rounds"

@@ -1,0 +1,103 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# build-qemu.sh configure       sets up build/qemu/out by QEMU's configure
+# build-qemu.sh build [STAMP]   builds there; touches STAMP when something
+#                               came out new
+
+set -eu
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=scripts/common.sh
+. "$root/scripts/common.sh"
+
+out=$build/qemu/out
+targets=x86_64-softmmu
+ccache_for qemu
+
+# Only what a test host and its guests use, so that a build stays short.
+# virtfs (with attr) carries L1's root file system, slirp a guest's network.
+set -- "$@" -- \
+    "--target-list=$targets" \
+    --without-default-features \
+    --enable-system --enable-kvm --enable-tcg --enable-slirp \
+    --enable-virtfs --enable-attr --enable-cap-ng --enable-fdt=system \
+    --disable-install-blobs --disable-docs --disable-download \
+    --enable-trace-backends=log \
+    --python=/usr/bin/python3 "--cc=$(cc_command)"
+
+command=$1
+stamp=
+shift
+if [ "$1" != -- ]; then
+    stamp=$1
+    shift
+fi
+shift
+
+# The command line as QEMU's configure keeps it in config.status.
+wanted() {
+    printf "exec '../src/configure'"
+    printf " '%s'" "$@"
+    echo ' "$@"'
+}
+
+is_configured() {
+    [ -f "$out/build.ninja" ] && [ -f "$out/config.status" ] &&
+        wanted "$@" | grep -qxFf - "$out/config.status"
+}
+
+# The archive's QEMU has no firmware; packages of their own hold it.
+link_firmware() {
+    for data in "$out/qemu-bundle/usr/local/share/qemu" "$out/pc-bios"; do
+        mkdir -p "$data"
+        for file in /usr/share/seabios/*.bin /usr/share/qemu/*.bin \
+            /usr/share/qemu/*.rom /usr/lib/ipxe/qemu/*.rom; do
+            [ -e "$data/${file##*/}" ] || ln -sf "$file" "$data/"
+        done
+    done
+}
+
+configure_qemu() {
+    if ! is_configured "$@"; then
+        mkdir -p "$out"
+        cd "$out"
+        logged qemu-configure ../src/configure "$@" ||
+            die "QEMU's configure failed"
+    fi
+    link_firmware
+}
+
+# what a test run uses of it: the emulator, upstream's migration tests, and
+# every test program of ours
+programs() {
+    for target in $(echo "$targets" | tr , ' '); do
+        echo "qemu-system-${target%-softmmu}"
+    done
+    echo tests/qtest/migration-test
+    ninja -C "$out" -t targets all |
+        sed -n 's,^\(tests/[a-z]*/[a-z0-9-]*\(postern\|userfault\)[a-z0-9-]*\): [a-z]*_LINKER.*,\1,p'
+}
+
+build_qemu() {
+    configure_qemu "$@"
+    # A change to a build description is taken in first: it may add programs.
+    watched qemu-build QEMU ninja -C "$out" build.ninja || die "QEMU: no build"
+    list=$(programs)
+    # shellcheck disable=SC2086 # names without blanks
+    watched qemu-build QEMU ninja -C "$out" -j "$(jobs)" $list ||
+        die "QEMU does not build"
+    [ -n "$stamp" ] || return 0
+    for program in $list; do
+        if [ ! -e "$stamp" ] || [ -n "$(find "$out/$program" -newer "$stamp")" ]; then
+            touch "$stamp"
+            break
+        fi
+    done
+}
+
+case $command in
+configure) configure_qemu "$@" ;;
+build) build_qemu "$@" ;;
+*) die "usage: build-qemu.sh configure | build [STAMP]" ;;
+esac

@@ -1,0 +1,52 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Build the KVM selftests that the test suites run, out of the kernel's tree:
+#
+#     build-selftests.sh LINUX-SOURCE BUILD-DIRECTORY
+#
+# The programs end up in BUILD-DIRECTORY itself.  A second run rebuilds only
+# what depends on a file that changed.  Environment: ARCH, CROSS_COMPILE, CC,
+# MAKE, and JOBS (default: one a processor).
+
+set -eu
+
+tests="userfault_test userfault_memslot_test userfault_async_pf_test
+       userfault_stress_test
+       demand_paging_test set_memory_region_test memslot_perf_test"
+
+if [ $# -ne 2 ]; then
+    echo "usage: $0 LINUX-SOURCE BUILD-DIRECTORY" >&2
+    exit 2
+fi
+
+if [ ! -d "$1/tools/testing/selftests/kvm" ]; then
+    echo "$0: $1 is no kernel tree" >&2
+    exit 2
+fi
+
+mkdir -p "$2"
+src=$(cd "$1" && pwd)
+out=$(cd "$2" && pwd)
+make=${MAKE:-make}
+jobs=${JOBS:-$(nproc)}
+cc=${CC:-${CROSS_COMPILE:-}gcc}
+
+# Whoever runs this has a make of its own, with options that are not ours.
+unset MAKEFLAGS MFLAGS MAKELEVEL
+
+# The kernel's headers as userspace sees them.  The machine's own lack what this
+# tree adds.  Not headers_install: it would give all of them a new time stamp.
+headers=$out/headers
+mkdir -p "$headers"
+"$make" -s -C "$src" O="$headers" -j"$jobs" headers
+
+targets=
+for t in $tests; do
+    targets="$targets $out/$t"
+done
+
+# shellcheck disable=SC2086 # a list
+"$make" -s -C "$src/tools/testing/selftests/kvm" -j"$jobs" \
+        OUTPUT="$out" INSTALL_HDR_PATH="$headers/usr" \
+        KHDR_INCLUDES="-isystem $headers/usr/include" CC="$cc" $targets

@@ -1,0 +1,26 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# check.sh [OPTION-OF-MESON-TEST]...: runs the tests, as many as fit at a
+# time, and tells what came of them.  With --suite=NAME or names of tests,
+# only those.
+
+set -eu
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=scripts/common.sh
+. "$root/scripts/common.sh"
+
+# Each boots a machine of its own, with some gigabytes of memory.
+processes=2
+
+cd "$root"
+ninja -C "$build/meson" all meson-test-prereq || die "the build failed; no test was run"
+
+testlog=$build/meson/meson-logs/testlog.json
+rm -f "$testlog"
+rm -rf "$logs/tests"
+# What failed is told below, with reasons.
+meson test -C "$build/meson" --no-rebuild --num-processes "$processes" "$@" || :
+[ -f "$testlog" ] || die "no test was run"
+python3 "$root/scripts/test-summary.py" "$testlog" "$logs/tests"

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=sh
+#
+# What every script of the build needs: where things are, how to say what
+# is going on, how to run something long.  To be sourced, with $root set to
+# the top of the checkout.
+
+# shellcheck disable=SC2034,SC2154 # used, and set, by the scripts that source this file
+build=$root/build
+logs=$build/logs
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/postern
+record=$root/scripts/upstream.versions
+
+# What the user set for other work must not change how tools word things,
+# nor a make that started us reach the makes that we start.
+LC_ALL=C.UTF-8
+export LC_ALL
+unset MAKEFLAGS MFLAGS MAKELEVEL QUILT_PATCHES
+
+say() {
+    printf '%s\n' "$*"
+}
+
+warn() {
+    printf 'warning: %s\n' "$*" >&2
+}
+
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+# jobs: how many processes a build may use at a time
+jobs() {
+    nproc 2>/dev/null || echo 2
+}
+
+# recorded NAME FIELD: a field of upstream NAME's line in upstream.versions
+# (series, tested, sha256)
+recorded() {
+    awk -v name="$1" -v field="$2" '
+        /^#/ { for (i = 2; i <= NF; i++) column[$i] = i - 1; next }
+        $1 == name { print $(column[field]) }' "$record"
+}
+
+# log_tail FILE: the end of a log, indented, for an error message
+log_tail() {
+    tail -n "${2:-15}" "$1" 2>/dev/null | sed 's/^/    | /' >&2
+}
+
+# logged NAME COMMAND...: run it with its output in build/logs/NAME.log;
+# what goes wrong is told with the log's end and name
+logged() {
+    _log=$logs/$1.log
+    shift
+    mkdir -p "$logs"
+    "$@" >"$_log" 2>&1 </dev/null && return 0
+    _status=$?
+    log_tail "$_log"
+    say "    the whole log: $_log" >&2
+    return "$_status"
+}
+
+# ticking COMMAND...: runs it every 15 seconds until killed
+ticking() {
+    # A sleep left behind would hold open what ninja watches to see us end.
+    trap 'kill "${_sleep:-}" 2>/dev/null; exit 0' TERM
+    while :; do
+        sleep 15 &
+        _sleep=$!
+        wait "$_sleep"
+        "$@"
+    done
+}
+
+# how_far LABEL LOG BEGIN: how far a build is.  ninja says it ("[12/340] ..."),
+# others have a line for each step.
+how_far() {
+    _steps=$(tail -n 1 "$2" | sed -n 's,^\[\([0-9]*\)/\([0-9]*\)\].*,\1 of \2,p')
+    say "    $1: ${_steps:-$(wc -l <"$2")} steps, $(($(date +%s) - $3)) s"
+}
+
+# watched NAME LABEL COMMAND...: as logged(), for something long that prints
+# a line for each of its steps; shows now and then how far it is
+watched() {
+    _log=$logs/$1.log
+    _label=$2
+    shift 2
+    mkdir -p "$logs"
+    : >"$_log"
+    ticking how_far "$_label" "$_log" "$(date +%s)" &
+    _ticker=$!
+    _status=0
+    "$@" >"$_log" 2>&1 </dev/null || _status=$?
+    kill "$_ticker" 2>/dev/null
+    wait "$_ticker" 2>/dev/null || :
+    [ "$_status" = 0 ] && return 0
+    # With several jobs at a time the error need not be at the end.
+    grep -n -E '(^| )(FAILED:|error:|Error [0-9])' "$_log" | head -n 10 |
+        sed 's/^/    | /' >&2
+    log_tail "$_log" 5
+    say "    the whole log: $_log" >&2
+    return "$_status"
+}
+
+# cc_command: the C compiler, through ccache where there is one
+cc_command() {
+    if command -v ccache >/dev/null; then
+        echo "ccache ${CC:-gcc}"
+    else
+        echo "${CC:-gcc}"
+    fi
+}
+
+# ccache_for TREE: let ccache take the same file in another checkout, or in
+# the other kernel tree, for the same
+ccache_for() {
+    CCACHE_BASEDIR=$build/$1
+    CCACHE_NOHASHDIR=1
+    export CCACHE_BASEDIR CCACHE_NOHASHDIR
+}
+
+# tree_version KIND DIR: the version of the unpacked upstream tree in DIR;
+# fails where DIR holds no such tree
+tree_version() {
+    case $1 in
+    qemu)
+        [ -f "$2/VERSION" ] && [ -f "$2/qemu-options.hx" ] || return 1
+        head -n 1 "$2/VERSION"
+        ;;
+    linux)
+        [ -f "$2/Kbuild" ] && [ -f "$2/Makefile" ] || return 1
+        awk '$2 == "=" && $1 == "VERSION" { v = $3 }
+             $2 == "=" && $1 == "PATCHLEVEL" { p = $3 }
+             $2 == "=" && $1 == "SUBLEVEL" { s = $3 }
+             $2 == "=" && $1 == "EXTRAVERSION" { e = $3 }
+             $1 ~ /:/ { exit }
+             END { if (v == "") exit 1; print v "." p "." s e }' \
+            "$2/Makefile"
+        ;;
+    esac
+}
+
+# in_series VERSION SERIES: does 10.0.13 belong to 10.0?
+in_series() {
+    case $1 in
+    "$2" | "$2".[0-9]*) return 0 ;;
+    *) return 1 ;;
+    esac
+}

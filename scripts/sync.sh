@@ -1,0 +1,18 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# sync.sh: brings new files of ours and changed hooks into the prepared trees.
+# Quick, and silent, when there are none.
+
+set -eu
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=scripts/common.sh
+. "$root/scripts/common.sh"
+# shellcheck source=scripts/trees.sh
+. "$root/scripts/trees.sh"
+
+for tree in $trees; do
+    sh "$root/scripts/lay.sh" "$tree"
+    sh "$root/scripts/hooks.sh" "$tree" apply
+done

@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+test-summary.py TESTLOG.json LOGDIR
+
+Tells what a run of "meson test" came to, from the log that Meson keeps of
+it: what was skipped and why, what failed and where its output is, and in the
+last line the count.  A TAP program counts by its test cases, any other as
+one.  Fails if anything failed, or if nothing ran.
+"""
+
+import json
+import os
+import re
+import sys
+
+TAP_LINE = re.compile(r'^(not )?ok\b\s*\d*\s*(?:- )?(.*?)(?:\s*#\s*(SKIP|TODO)\b\s*(.*))?$',
+                      re.IGNORECASE)
+# What the testbed says by its exit status (see testbed --help).
+TESTBED_STATUS = {124: 'timed out in L1', 125: 'the testbed itself failed'}
+
+
+class Summary:
+    def __init__(self):
+        self.passed = 0
+        self.failed = []
+        self.skipped = []
+
+    def add_tap(self, name, output):
+        """Counts the cases of one TAP program; tells whether any failed."""
+        any_failed = False
+        for line in output.splitlines():
+            found = TAP_LINE.match(line)
+            if not found:
+                continue
+            bad, case, directive, reason = found.groups()
+            title = f'{name}: {case}' if case else name
+            if directive and directive.upper() == 'SKIP':
+                self.skipped.append((title, reason or 'no reason given'))
+            elif bad and not directive:
+                self.failed.append((title, 'not ok'))
+                any_failed = True
+            else:
+                self.passed += 1
+        return any_failed
+
+    def add(self, test):
+        name, result = test['name'], test['result']
+        output = test.get('stdout', '')
+        cases = any(TAP_LINE.match(line) for line in output.splitlines())
+        if cases and self.add_tap(name, output):
+            return
+        if result == 'SKIP':
+            if not cases:
+                self.skipped.append((name, skip_reason(output)))
+        elif result == 'OK':
+            if not cases:
+                self.passed += 1
+        else:
+            status = TESTBED_STATUS.get(test.get('returncode'))
+            self.failed.append((name, status or why(result, test)))
+
+
+def why(result, test):
+    if result == 'TIMEOUT':
+        return f"no end after {test['duration']:.0f} s"
+    for line in test.get('stdout', '').splitlines():
+        if line.startswith('Bail out!'):
+            return line
+    return f"{result.lower()}, exit status {test.get('returncode')}"
+
+
+def skip_reason(output):
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    for line in lines:
+        if re.search(r'skip', line, re.IGNORECASE):
+            return line
+    return lines[-1] if lines else 'no reason given'
+
+
+def write_log(logdir, test):
+    """The output of each test in a file that a message can name."""
+    path = os.path.join(logdir, re.sub(r'[^A-Za-z0-9.-]+', '_', test['name']) + '.log')
+    with open(path, 'w', encoding='utf-8') as log:
+        log.write('$ ' + ' '.join(test['command']) + '\n')
+        log.write(test.get('stdout', ''))
+        log.write(test.get('stderr', ''))
+    return path
+
+
+def main():
+    testlog, logdir = sys.argv[1:]
+    os.makedirs(logdir, exist_ok=True)
+    summary = Summary()
+    logs = {}
+    with open(testlog, encoding='utf-8') as lines:
+        for line in lines:
+            test = json.loads(line)
+            logs[test['name']] = write_log(logdir, test)
+            summary.add(test)
+
+    if summary.skipped:
+        print('skipped:')
+        for title, reason in summary.skipped:
+            print(f'    {title}: {reason}')
+    if summary.failed:
+        print('failed:')
+        for title, reason in summary.failed:
+            print(f'    {title}: {reason}')
+            log = logs.get(title) or logs.get(title.split(': ')[0])
+            print(f'        {os.path.relpath(log)}')
+    print(f'{summary.passed} passed, {len(summary.failed)} failed')
+    return 1 if summary.failed or not summary.passed else 0
+
+
+sys.exit(main())

@@ -1,0 +1,49 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# What test-summary.py makes of Meson's log.
+
+set -eu
+# shellcheck source=scripts/tests/tap.sh
+. "$(dirname "$0")/tap.sh"
+
+# entry NAME RESULT STATUS OUTPUT: a line of Meson's log
+entry() {
+    printf '{"name": "%s", "result": "%s", "returncode": %s, "stdout": "%s", ' "$@"
+    printf '"duration": 1.5, "command": ["true"]}\n'
+}
+
+summary() {
+    python3 "$scripts/test-summary.py" "$work/log" "$work/logs" || echo "status $?"
+}
+
+{
+    entry plain OK 0 'whatever'
+    entry cases OK 0 'ok 1 /a/one\nok 2 /a/two # SKIP no such thing here\n1..2\n'
+    entry missing SKIP 77 'setting up\n1..0 # SKIP needs more\n'
+} >"$work/log"
+said=$(summary)
+is "cases are counted one by one" "$(printf '%s\n' "$said" | tail -n 1)" \
+    "2 passed, 0 failed"
+matches "a skipped case with its reason" "$said" 'cases: /a/two: no such thing here'
+matches "a skipped program with its reason" "$said" 'missing: .*needs more'
+
+{
+    entry plain OK 0 ''
+    entry cases FAIL 1 'ok 1 /a/one\nnot ok 2 /a/two\nBail out!\n'
+    entry died ERROR 125 'ok 1 /b/one\n'
+    entry abort ERROR 134 'ok 1 /c/one\nBail out! it was so\n'
+    entry slow TIMEOUT -9 ''
+} >"$work/log"
+said=$(summary)
+matches "failures are counted" "$said" '^4 passed, 4 failed$'
+matches "a failed case" "$said" 'cases: /a/two'
+matches "a testbed that died is no failed test" "$said" 'died: the testbed itself failed'
+matches "a program that gave up, with its words" "$said" 'abort: Bail out! it was so'
+matches "one that hung" "$said" 'slow: no end after'
+matches "and makes it fail" "$said" '^status 1$'
+
+: >"$work/log"
+matches "no test at all is a failure" "$(summary)" '^status 1$'
+
+done_testing

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=sh
+#
+# For tests in shell: reports cases in the TAP format.  To be sourced.
+
+cases=0
+scripts=$(cd "$(dirname "$0")/.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# is CASE GOT WANTED
+is() {
+    cases=$((cases + 1))
+    if [ "$2" = "$3" ]; then
+        echo "ok $cases - $1"
+        return 0
+    fi
+    echo "not ok $cases - $1"
+    printf '%s\n' "got:" "$2" "wanted:" "$3" | sed 's/^/# /'
+}
+
+# matches CASE GOT PATTERN: GOT has a line that matches
+matches() {
+    cases=$((cases + 1))
+    if printf '%s\n' "$2" | grep -qE -- "$3"; then
+        echo "ok $cases - $1"
+        return 0
+    fi
+    echo "not ok $cases - $1"
+    printf '%s\n' "got:" "$2" "wanted: $3" | sed 's/^/# /'
+}
+
+# a checkout of its own for the scripts, as far as they look at it
+make_checkout() {
+    top=$work/checkout
+    mkdir -p "$top/scripts" "$top/build/qemu/src" "$top/patches"
+    cp "$scripts"/*.sh "$scripts"/*.awk "$scripts"/upstream.versions "$top/scripts/"
+}
+
+done_testing() {
+    echo "1..$cases"
+}

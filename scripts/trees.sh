@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=sh
+#
+# The prepared trees.  To be sourced after common.sh.
+#
+#   build/qemu/src         QEMU with our files and hooks
+#   build/linux/src        Linux with our files and hooks
+#   build/linux-stock/src  the same Linux as it came
+
+# shellcheck disable=SC2034,SC2154 # used, and root set, by the scripts that source this file
+trees='qemu linux linux-stock'
+
+# tree_kind TREE: which upstream is it?
+tree_kind() {
+    case $1 in
+    linux*) echo linux ;;
+    *) echo "$1" ;;
+    esac
+}
+
+# tree_hooks TREE: the folder of its quilt series, if it has one
+tree_hooks() {
+    case $1 in
+    qemu) echo "$root/patches" ;;
+    linux) echo "$root/kernel/patches" ;;
+    esac
+}
+
+# tree_overlay TREE: under which folder our files have the paths that they
+# have in the tree, and then the names in that folder that are such files
+tree_overlay() {
+    case $1 in
+    qemu)
+        echo "$root"
+        for _dir in accel backends docs hw include migration qapi system \
+            target tests; do
+            [ -d "$root/$_dir" ] && echo "$_dir"
+        done
+        ;;
+    linux)
+        echo "$root/kernel"
+        for _dir in "$root"/kernel/*; do
+            _dir=${_dir##*/}
+            [ "$_dir" = patches ] || [ ! -e "$root/kernel/$_dir" ] || echo "$_dir"
+        done
+        ;;
+    esac
+    return 0
+}
