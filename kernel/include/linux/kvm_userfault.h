@@ -20,7 +20,8 @@
  * @slot: the memslot
  *
  * While this is true, KVM must not map any page of @slot that did not go
- * through kvm_userfault_test() by itself: no huge mappings, no prefetch.
+ * through kvm_userfault_test() by itself: no huge mappings, no prefetch of
+ * neighbours.
  *
  * Return: true if @slot has KVM_MEM_USERFAULT.
  */
@@ -101,6 +102,20 @@ static inline bool kvm_userfault_slot_changed(const struct kvm_memory_slot *old,
 }
 
 /**
+ * kvm_userfault_only_changed - is userfault all that an update must look after?
+ * @old: the memslot before
+ * @new: the memslot after
+ *
+ * Return: true if userfault of the memslot changed, and dirty logging did not.
+ */
+static inline bool kvm_userfault_only_changed(const struct kvm_memory_slot *old,
+					      const struct kvm_memory_slot *new)
+{
+	return kvm_userfault_slot_changed(old, new) &&
+	       !((old->flags ^ new->flags) & KVM_MEM_LOG_DIRTY_PAGES);
+}
+
+/**
  * kvm_userfault_commit - bring second-stage mappings in line with a new memslot
  * @kvm:    the VM
  * @old:    the memslot before, NULL if it is being created
@@ -147,7 +162,7 @@ void kvm_userfault_prepare_exit(struct kvm_vcpu *vcpu, gfn_t gfn, bool is_write,
  * @kvm:  the VM
  * @slot: the memslot, userfault enabled
  *
- * When this returns, no vCPU can reach a page of @slot without a fault.
+ * When this returns, no second-stage mapping of @slot is left.
  * Called with slots_lock held.
  */
 void kvm_arch_userfault_zap(struct kvm *kvm, const struct kvm_memory_slot *slot);
@@ -195,6 +210,12 @@ static inline bool kvm_userfault_region_changed(const struct kvm_memory_slot *sl
 }
 
 static inline bool kvm_userfault_slot_changed(const struct kvm_memory_slot *old,
+					      const struct kvm_memory_slot *new)
+{
+	return false;
+}
+
+static inline bool kvm_userfault_only_changed(const struct kvm_memory_slot *old,
 					      const struct kvm_memory_slot *new)
 {
 	return false;

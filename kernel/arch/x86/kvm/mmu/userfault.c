@@ -37,8 +37,8 @@ void kvm_arch_userfault_zap(struct kvm *kvm, const struct kvm_memory_slot *slot)
 
 	/*
 	 * Unlike a deleted memslot this one keeps its rmaps and its shadowed
-	 * page tables, so zapping the leafs is enough, and the mappings of
-	 * other memslots stay.
+	 * page tables, so zapping the leafs is enough.  The range is zapped in
+	 * all address spaces, which costs faults there, but no more.
 	 */
 	kvm_zap_gfn_range(kvm, slot->base_gfn, slot->base_gfn + slot->npages);
 }

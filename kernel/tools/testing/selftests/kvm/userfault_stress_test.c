@@ -5,8 +5,8 @@
  *
  * As soon as KVM_MEM_USERFAULT is on with all bits set, the pages are filled
  * with poison.  A vCPU's exit puts the right content back before it clears the
- * page's bit.  So a guest that reads poison, in any word, got at a page without
- * the exit that was due, or before the page was ready.
+ * page's bit.  So a guest that reads poison got at a page without the exit that
+ * was due, or before the page was ready.
  */
 #include <pthread.h>
 
