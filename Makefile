@@ -5,7 +5,7 @@
 
 MESON_BUILD = build/meson
 
-.PHONY: all demo check shell refresh help distclean prepare
+.PHONY: all demo check bench shell refresh help distclean prepare
 
 all: prepare
 	@ninja -C $(MESON_BUILD)
@@ -20,11 +20,8 @@ check: prepare
 shell: prepare
 	@scripts/shell.sh
 
-ifneq ($(wildcard scripts/bench.sh),)
-.PHONY: bench
 bench: prepare
-	@scripts/bench.sh
-endif
+	@scripts/bench.sh $(ROUNDS)
 
 refresh:
 	@scripts/hooks.sh qemu refresh
@@ -44,6 +41,7 @@ help:
 	@echo '                once with KVM userfault, and compare the two'
 	@echo 'make check      run the tests (TESTS="--suite=NAME" or names: only those;'
 	@echo '                suites: style unit testbed selftest qtest)'
+	@echo 'make bench      the demo ROUNDS=N times (5) in turn: medians and spread'
 	@echo 'make shell      a shell in L1, with our kernel and QEMU'
 	@echo 'make refresh    put edits of the prepared trees into the hooks'
 	@echo 'make distclean  remove build/ (not the downloads)'
