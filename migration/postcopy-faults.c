@@ -89,7 +89,6 @@ static PostcopyFaultBucket *buckets;
 
 /* By cpu_index; made at the first start and kept, for kicks come any time */
 static QemuEvent *vcpu_events;
-static unsigned vcpu_events_nr;
 
 /* vCPU faults come as KVM exits; several threads send requests */
 static bool kvm_guarded;
@@ -404,12 +403,13 @@ static int collect_block(RAMBlock *rb, void *opaque)
 
 static void faults_init_once(void)
 {
+    unsigned max_cpus = MACHINE(qdev_get_machine())->smp.max_cpus;
+
     if (buckets) {
         return;
     }
-    vcpu_events_nr = MACHINE(qdev_get_machine())->smp.max_cpus;
-    vcpu_events = g_new0(QemuEvent, vcpu_events_nr);
-    for (unsigned i = 0; i < vcpu_events_nr; i++) {
+    vcpu_events = g_new0(QemuEvent, max_cpus);
+    for (unsigned i = 0; i < max_cpus; i++) {
         qemu_event_init(&vcpu_events[i], false);
     }
     buckets = g_new0(PostcopyFaultBucket, BUCKETS);

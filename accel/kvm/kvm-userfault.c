@@ -62,7 +62,6 @@ typedef struct UserfaultBlock {
 
 typedef struct UserfaultState {
     struct rcu_head rcu;
-    const KVMUserfaultOps *ops;
     GHashTable *blocks;         /* RAMBlock -> UserfaultBlock; never changes */
 } UserfaultState;
 
@@ -264,7 +263,6 @@ bool kvm_userfault_start(const GPtrArray *blocks, const KVMUserfaultOps *ops,
     }
 
     state = g_new0(UserfaultState, 1);
-    state->ops = ops;
     state->blocks = g_hash_table_new_full(NULL, NULL, NULL,
                                           userfault_block_free);
     for (guint i = 0; i < blocks->len; i++) {
