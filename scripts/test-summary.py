@@ -25,7 +25,6 @@ class Summary:
         self.passed = 0
         self.failed = []
         self.skipped = []
-        self.tried_again = []
 
     def add_tap(self, name, output):
         """Counts the cases of one TAP program; tells whether any failed."""
@@ -48,9 +47,6 @@ class Summary:
     def add(self, test):
         name, result = test['name'], test['result']
         output = test.get('stdout', '')
-        self.tried_again += [(name, line.partition(': ')[2])
-                             for line in output.splitlines()
-                             if line.startswith('# tried again: ')]
         cases = any(TAP_LINE.match(line) for line in output.splitlines())
         if cases and self.add_tap(name, output):
             return
@@ -106,10 +102,6 @@ def main():
     if summary.skipped:
         print('skipped:')
         for title, reason in summary.skipped:
-            print(f'    {title}: {reason}')
-    if summary.tried_again:
-        print('tried again:')
-        for title, reason in summary.tried_again:
             print(f'    {title}: {reason}')
     if summary.failed:
         print('failed:')
