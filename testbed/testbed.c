@@ -35,6 +35,7 @@ typedef struct Testbed {
     GMainLoop *loop;
     GSubprocess *child;         /* L0, or the command itself */
     gboolean direct;            /* the command itself */
+    pid_t group;                /* its process group, 0 if not its own */
     gint64 deadline;
     int stream_fd;
     gboolean stream_ended;
@@ -286,6 +287,9 @@ static gboolean testbed_spawn_direct(Testbed *t, GError **errp)
     t->child = g_subprocess_launcher_spawnv(
         launcher, (const char *const *)t->opts.command, errp);
     t->outcome.started = t->stream_ended = TRUE;
+    if (t->child && !t->opts.shell) {
+        t->group = atoi(g_subprocess_get_identifier(t->child));
+    }
     return t->child != NULL;
 }
 
@@ -327,10 +331,9 @@ static gboolean testbed_start(Testbed *t, GError **errp)
 /* Only what we started: L0, or the command with what it started. */
 static void testbed_end_child(Testbed *t)
 {
-    const char *pid = g_subprocess_get_identifier(t->child);
-
-    if (pid && t->direct && !t->opts.shell) {
-        kill(-atoi(pid), SIGKILL);
+    /* What the command left behind lives on after it. */
+    if (t->group) {
+        kill(-t->group, SIGKILL);
     }
     g_subprocess_force_exit(t->child);
     g_subprocess_wait(t->child, NULL, NULL);
