@@ -168,11 +168,14 @@ TEST_F(memslot, move)
 {
 	struct kvm_userspace_memory_region2 region;
 	struct uf_vm *uf = &self->uf;
+	void *first_page = uf_bitmap_page(uf);
 	int id;
 
-	uf_set_all(uf);
 	uf_enable(uf);
 	recreate(uf, UF_GPA + UF_SIZE, KVM_MEM_USERFAULT);
+
+	uf->bitmap = uf_bitmap_alloc();
+	uf_set_all(uf);
 	for (id = 0; id < uf->nr_vcpus; id++)
 		uf_clear_bit(uf, uf_page(id, 0));
 
@@ -180,6 +183,7 @@ TEST_F(memslot, move)
 	region.userfault_bitmap = (unsigned long)uf->bitmap;
 	TEST_ASSERT(!__vm_ioctl(uf->vm, KVM_SET_USER_MEMORY_REGION2, &region),
 		    "moving failed, errno %d", errno);
+	munmap(first_page, PAGE_SIZE);
 
 	for (id = 0; id < uf->nr_vcpus; id++) {
 		uf_access(uf, id, UF_READ, uf_page(id, 0));
