@@ -21,6 +21,7 @@ testlog=$build/meson/meson-logs/testlog.json
 rm -f "$testlog"
 rm -rf "$logs/tests"
 # What failed is told below, with reasons.
-meson test -C "$build/meson" --no-rebuild --num-processes "$processes" "$@" || :
+status=0
+meson test -C "$build/meson" --no-rebuild --num-processes "$processes" "$@" || status=$?
 [ -f "$testlog" ] || die "no test was run"
-python3 "$root/scripts/test-summary.py" "$testlog" "$logs/tests"
+python3 "$root/scripts/test-summary.py" "$testlog" "$logs/tests" "$status"

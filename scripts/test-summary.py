@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-test-summary.py TESTLOG.json LOGDIR
+test-summary.py TESTLOG.json LOGDIR STATUS
 
 Tells what a run of "meson test" came to, from the log that Meson keeps of
 it: what was skipped and why, what failed and where its output is, and in the
 last line the count.  A TAP program counts by its test cases, any other as
-one.  Fails if anything failed, or if nothing ran.
+one.  Fails if anything failed, or if nothing ran, or if STATUS, that of "meson
+test", says that it failed without a test that did: then it has not run all.
 """
 
 import json
@@ -16,6 +17,8 @@ import sys
 
 TAP_LINE = re.compile(r'^(not )?ok\b\s*\d*\s*(?:- )?(.*?)(?:\s*#\s*(SKIP|TODO)\b\s*(.*))?$',
                       re.IGNORECASE)
+# GLib's answer to -p with a path that no case has; Meson takes it for a skip.
+EMPTY_PLAN = re.compile(r'^1\.\.0\s*$', re.MULTILINE)
 # What the testbed says by its exit status (see testbed --help).
 TESTBED_STATUS = {124: 'timed out in L1', 125: 'the testbed itself failed'}
 
@@ -48,6 +51,9 @@ class Summary:
         name, result = test['name'], test['result']
         output = test.get('stdout', '')
         cases = any(TAP_LINE.match(line) for line in output.splitlines())
+        if not cases and EMPTY_PLAN.search(output):
+            self.failed.append((name, 'no such test case'))
+            return
         if cases and self.add_tap(name, output):
             return
         if result == 'SKIP':
@@ -89,7 +95,7 @@ def write_log(logdir, test):
 
 
 def main():
-    testlog, logdir = sys.argv[1:]
+    testlog, logdir, status = sys.argv[1:]
     os.makedirs(logdir, exist_ok=True)
     summary = Summary()
     logs = {}
@@ -98,6 +104,10 @@ def main():
             test = json.loads(line)
             logs[test['name']] = write_log(logdir, test)
             summary.add(test)
+
+    if status != '0' and not summary.failed:
+        summary.failed.append(('meson test',
+                               f'ended with status {status}: not all tests were run'))
 
     if summary.skipped:
         print('skipped:')
@@ -108,7 +118,8 @@ def main():
         for title, reason in summary.failed:
             print(f'    {title}: {reason}')
             log = logs.get(title) or logs.get(title.split(': ')[0])
-            print(f'        {os.path.relpath(log)}')
+            if log:
+                print(f'        {os.path.relpath(log)}')
     print(f'{summary.passed} passed, {len(summary.failed)} failed')
     return 1 if summary.failed or not summary.passed else 0
 

@@ -13,8 +13,9 @@ entry() {
     printf '"duration": 1.5, "command": ["true"]}\n'
 }
 
+# summary [STATUS]: with this status of "meson test"
 summary() {
-    python3 "$scripts/test-summary.py" "$work/log" "$work/logs" || echo "status $?"
+    python3 "$scripts/test-summary.py" "$work/log" "$work/logs" "${1:-0}" || echo "status $?"
 }
 
 {
@@ -22,6 +23,9 @@ summary() {
     entry cases OK 0 'ok 1 /a/one\nok 2 /a/two # SKIP no such thing here\n1..2\n'
     entry missing SKIP 77 'setting up\n1..0 # SKIP needs more\n'
 } >"$work/log"
+said=$(summary 2)
+matches "a run that broke off is a failure" "$said" 'meson test: ended with status 2'
+matches "and makes it fail" "$said" '^status 1$'
 said=$(summary)
 is "cases are counted one by one" "$(printf '%s\n' "$said" | tail -n 1)" \
     "2 passed, 0 failed"
@@ -34,9 +38,11 @@ matches "a skipped program with its reason" "$said" 'missing: .*needs more'
     entry died ERROR 125 'ok 1 /b/one\n'
     entry abort ERROR 134 'ok 1 /c/one\nBail out! it was so\n'
     entry slow TIMEOUT -9 ''
+    entry nothing SKIP 0 'TAP version 13\n1..0\n'
 } >"$work/log"
-said=$(summary)
-matches "failures are counted" "$said" '^4 passed, 4 failed$'
+said=$(summary 1)
+matches "failures are counted" "$said" '^4 passed, 5 failed$'
+matches "a program that had no such case" "$said" 'nothing: no such test case'
 matches "a failed case" "$said" 'cases: /a/two'
 matches "a testbed that died is no failed test" "$said" 'died: the testbed itself failed'
 matches "a program that gave up, with its words" "$said" 'abort: Bail out! it was so'
