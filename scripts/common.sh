@@ -61,15 +61,30 @@ logged() {
     return "$_status"
 }
 
-# ticking COMMAND...: runs it every 15 seconds until killed
+# lock FD WHOSE: takes the lock on the file that is open as FD, and says for
+# whose end it waits if it has to
+lock() {
+    flock -n "$1" && return 0
+    say "    waiting for $2 to end" >&2
+    flock "$1"
+}
+
+# ticking COMMAND...: runs it every 15 seconds until killed; to be put into the
+# background
 ticking() {
+    # What a ticker holds open is locked, or waited for, until it ends.
+    exec 9>&-
     # A sleep left behind would hold open what ninja watches to see us end.
     trap 'kill "${_sleep:-}" 2>/dev/null; exit 0' TERM
-    while :; do
-        sleep 15 &
+    # Ctrl-C ends whoever started this and cannot end a background job of a
+    # script, which ignores it; so look often whether the script is still there.
+    _ticks=0
+    while kill -0 "$$" 2>/dev/null; do
+        sleep 1 &
         _sleep=$!
         wait "$_sleep"
-        "$@"
+        _ticks=$((_ticks + 1))
+        [ $((_ticks % 15)) != 0 ] || "$@"
     done
 }
 

@@ -60,7 +60,7 @@ fetch() {
     mkdir -p "$cache"
     # Two checkouts may share the cache.
     exec 9>"$cache/lock"
-    flock 9
+    lock 9 "another configure, which uses $cache,"
     _version=$(cached)
     if [ -n "$_version" ] && ! intact "$_version"; then
         warn "$kind $_version in $sources is damaged, fetching it again"

@@ -1,0 +1,56 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# What common.sh has for processes that run at the same time.
+
+set -eu
+# shellcheck source=scripts/tests/tap.sh
+. "$(dirname "$0")/tap.sh"
+
+make_checkout
+
+# script: one of ours, of what is on standard input
+script() {
+    {
+        printf 'set -eu\nroot=%s\n. "%s/scripts/common.sh"\n' "$top" "$top"
+        cat
+    } >"$work/script"
+}
+
+# ends_soon PID: within some seconds?
+ends_soon() {
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        kill -0 "$1" 2>/dev/null || return 0
+        sleep 0.5
+    done
+    return 1
+}
+
+yes_or_no() {
+    if "$@"; then echo yes; else echo no; fi
+}
+
+script <<'END'
+exec 9>"$build/some.lock"
+flock 9
+ticking true >/dev/null 2>&1 &
+echo $! >"$build/ticker"
+exec 9>&-
+flock -w 5 "$build/some.lock" true && echo "lock free"
+kill -0 "$(cat "$build/ticker")" && echo "ticker there"
+END
+is "a ticker does not hold its script's lock" "$(sh "$work/script" | tr '\n' ' ')" \
+    "lock free ticker there "
+is "and ends when the script is gone" \
+    "$(yes_or_no ends_soon "$(cat "$top/build/ticker")")" yes
+
+script <<'END'
+exec 9>"$build/some.lock"
+lock 9 "another one" 2>&1
+END
+is "a lock that is free is taken without a word" "$(sh "$work/script")" ""
+is "one that is not is waited for, with a word" \
+    "$(flock "$top/build/some.lock" sleep 1 & sleep 0.3; sh "$work/script")" \
+    "    waiting for another one to end"
+
+done_testing
