@@ -47,6 +47,12 @@ applied() {
     cat "$src/.pc/applied-patches" 2>/dev/null || :
 }
 
+# those that are popped, or new
+unapplied() {
+    applied | { cat; echo; series; } | awk '/^$/ { rest = 1; next }
+        !rest { applied[$1] } rest && !($1 in applied)'
+}
+
 # files that the hooks touch, as the patches say
 files_in_series() {
     series | while read -r hook; do
@@ -132,11 +138,14 @@ differing() {
 # edited: the files that are not as this script left them the last time,
 # among them those that quilt was told of since
 edited() {
-    sed -n 's/^tree //p' "$stamp" |
-        (cd "$src" && sha256sum -c --quiet - 2>/dev/null) | sed 's/: FAILED.*//'
-    files_in_tree | while read -r file; do
-        grep -q "^tree [0-9a-f]*  $file\$" "$stamp" || echo "$file"
-    done
+    {
+        sed -n 's/^tree //p' "$stamp" |
+            (cd "$src" && sha256sum -c --quiet - 2>/dev/null) | sed 's/: FAILED.*//'
+        files_in_tree | while read -r file; do
+            [ ! -e "$src/$file" ] || grep -q "^tree [0-9a-f]*  $file\$" "$stamp" ||
+                echo "$file"
+        done
+    } | sort -u
 }
 
 as_left() {
@@ -149,12 +158,28 @@ hooks_sums() {
     done) || :
 }
 
+# same_hooks: are the hooks those that this script applied the last time?  A
+# new one that has not been written yet is in the series only.
+same_hooks() {
+    [ -f "$stamp" ] && [ "$(sed -n '/  series$/d; s/^hook //p' "$stamp")" = \
+        "$(hooks_sums | sed '/  series$/d')" ]
+}
+
+# what is below the first hook that touches FILE
+upstream_sum() {
+    origin=$(upstream_file "$1")
+    sha256sum "${origin:-/dev/null}" | cut -d ' ' -f 1
+}
+
 write_stamp() {
     {
         hooks_sums | sed 's/^/hook /'
         for file in $touched; do
             [ -f "$src/$file" ] && (cd "$src" && sha256sum "$file")
         done | sed 's/^/tree /'
+        for file in $touched; do
+            echo "from $(upstream_sum "$file")  $file"
+        done
     } >"$stamp"
 }
 
@@ -201,6 +226,12 @@ apply() {
     touched=$(all_touched)
     mkdir -p "$logs"
     link_series
+    # To be built and tried before it becomes part of a hook.
+    if [ "$1" != discard ] && [ -n "$(applied)" ] && same_hooks && ! as_left; then
+        warn "build/$tree/src stays as it was edited, which no hook has yet: \
+$(edited | tr '\n' ' ')('make refresh' puts it into the hooks and applies them all)"
+        return 0
+    fi
     push || die "$(push_failure) (whole output: $logs/hooks-$tree.log)"
     if [ -n "$(differing)" ] && ! as_left && [ -n "$(applied)" ] &&
         [ "$1" != discard ]; then
@@ -229,6 +260,10 @@ strays() {
         -type f -newer "$stamp" ! -name '*~' ! -name '*.orig' ! -name '*.rej' -print) |
         sed 's,^\./,,' | while read -r file; do
         printf '%s\n' "$touched" | grep -qxF "$file" || printf ' %s' "$file"
+    done
+    # With its hook popped, such a file looks like upstream's.
+    sed -n 's/^from //p' "$stamp" | while read -r sum file; do
+        [ "$(upstream_sum "$file")" = "$sum" ] || printf ' %s' "$file"
     done
 }
 
@@ -267,7 +302,14 @@ Put the former ones back (git stash), 'make refresh', and merge the two"
     [ -z "$stray" ] ||
         warn "edited, but in no hook:$stray ('quilt add' comes before the edit, see docs/fork.md)"
     touched=$(all_touched)
-    push || die "$(push_failure) (whole output: $logs/hooks-$tree.log)"
+    push || die "$(push_failure) (whole output: $logs/hooks-$tree.log); \
+'quilt push -f' in build/$tree/src, mend it there, and 'make refresh'"
+    if [ -n "$(unapplied)" ]; then
+        (cd "$src" && run_quilt push -a) >"$logs/refresh-$tree.log" 2>&1 || {
+            log_tail "$logs/refresh-$tree.log"
+            die "not all hooks are applied: 'quilt pop -a' and 'quilt push -a' in build/$tree/src"
+        }
+    fi
     edits=$(differing)
     [ -z "$edits" ] || die "still not in a hook:$edits"
     take

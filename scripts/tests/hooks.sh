@@ -54,7 +54,66 @@ matches "under its own words" "$(head -n 1 "$top/patches/first.patch")" '^first:
 is "after that there is nothing to do" "$(hooks apply)" ""
 matches "nor to refresh" "$(hooks refresh)" 'hold all edits already'
 
+in_tree() {
+    (cd "$src" && QUILT_PATCHES=patches quilt --quiltrc /dev/null "$@" >/dev/null 2>&1) ||
+        echo "failed"
+}
+
+# The recipes of docs/fork.md.
+echo five >>"$src/b"
+matches "an edit can be built" "$(hooks apply)" '^warning: build/qemu/src .* yet: b '
+is "and stays" "$(tail -n 1 "$src/b")" five
+matches "before it is refreshed" "$(hooks refresh)" '^qemu: second.patch$'
+is "which ends the warning" "$(hooks apply)" ""
+sed -i '$s/.*/nonsense/' "$src/b"
+is "or thrown away" "$(hooks discard)" "    qemu: b"
+is "for what the hook says" "$(tail -n 1 "$src/b")" five
+
+in_tree pop first.patch
+echo six >>"$src/a"
+matches "one in a hook that is not the last" "$(hooks apply)" ' yet: a b '
+is "is refreshed" "$(hooks refresh)" "qemu: first.patch"
+is "with the hooks behind it applied again" "$(sed -n 2p "$src/b")" DEUX
+is "and none of it lost" "$(tail -n 1 "$src/a")" six
+is "which leaves nothing to do" "$(hooks apply)$(hooks refresh)" \
+    "qemu: the hooks hold all edits already"
+
+in_tree pop first.patch
+echo stray >>"$src/b"
+matches "an edit of what only a popped hook has is told" "$(hooks refresh)" 'in no hook: b '
+is "and stays as well" "$(tail -n 1 "$src/b")" stray
+in_tree pop first.patch
+sed -i '/^stray$/d' "$src/b"
+hooks refresh >/dev/null
+
+printf 'one\n2\nthree\n' >"$src/c"
+hook third a TWO THREE
+echo third.patch >>"$top/patches/series"
+sed -i 's/^@@ .*/@@ -1,4 +1,4 @@/; $a\ four' "$top/patches/third.patch"
+hooks apply >/dev/null
+is "a third hook, in the first one's file" "$(sed -n 2p "$src/a")" THREE
+in_tree pop first.patch
+sed -i 2s/.*/Zwo/ "$src/a"
+matches "an edit that a later hook does not fit" "$(hooks refresh)" \
+    'third.patch does not apply to a .*quilt push -f'
+matches "is in its hook all the same" "$(cat "$top/patches/first.patch")" '^\+Zwo$'
+in_tree push second.patch
+is "it is put in by hand" "$(in_tree push -f)" failed
+sed -i 2s/.*/DREI/ "$src/a"
+matches "and refreshed in its turn" "$(hooks refresh)" '^qemu: third.patch$'
+is "so that all fits again" "$(hooks apply)" ""
+matches "both ways" "$(cat "$top/patches/third.patch")" '^-Zwo$'
+
+in_tree new fourth.patch
+in_tree add c
+sed -i 2s/.*/zwei/ "$src/c"
+matches "a new hook can be built" "$(hooks apply)" ' yet: c '
+matches "and refreshed" "$(hooks refresh)" '^qemu: fourth.patch$'
+is "and is then one as the others" "$(hooks apply)" ""
+matches "with its edit" "$(cat "$top/patches/fourth.patch")" '^\+zwei$'
+
 rm -r "$src/.pc" "$top/build/qemu/hooks.stamp"
+printf 'first.patch\nsecond.patch\n' >"$top/patches/series"
 printf 'one\ntwo\nthree\n' >"$src/a"
 printf 'one\ntwo\nthree\n' >"$src/b"
 (cd "$src" && QUILT_PATCHES=$top/patches quilt --quiltrc /dev/null push -a >/dev/null)
