@@ -158,10 +158,16 @@ hooks_sums() {
     done) || :
 }
 
+# unfinished: was take() killed on its way?
+unfinished() {
+    grep -qx unfinished "$stamp" 2>/dev/null
+}
+
 # same_hooks: are the hooks those that this script applied the last time?  A
 # new one that has not been written yet is in the series only.
 same_hooks() {
-    [ -f "$stamp" ] && [ "$(sed -n '/  series$/d; s/^hook //p' "$stamp")" = \
+    [ -f "$stamp" ] && ! unfinished &&
+        [ "$(sed -n '/  series$/d; s/^hook //p' "$stamp")" = \
         "$(hooks_sums | sed '/  series$/d')" ]
 }
 
@@ -183,8 +189,25 @@ write_stamp() {
     } >"$stamp"
 }
 
+# take_backups: quilt's backups of the scratch folder, all at once
+take_backups() {
+    rm -rf "$build/$tree/pc.old" "$build/$tree/pc.new"
+    if [ -d "$scratch/.pc" ]; then
+        cp -a "$scratch/.pc" "$build/$tree/pc.new"
+    fi
+    [ ! -d "$src/.pc" ] || mv "$src/.pc" "$build/$tree/pc.old"
+    [ ! -d "$build/$tree/pc.new" ] || mv "$build/$tree/pc.new" "$src/.pc"
+    rm -rf "$build/$tree/pc.old"
+}
+
 # take: make the tree what the scratch folder is
 take() {
+    # A part of it would look like edits.  Ctrl-C has to wait; should it be
+    # killed all the same, the next apply() must know, and find backups with
+    # the upstream state of every file that is changed here.
+    trap '' HUP INT TERM
+    echo unfinished >"$stamp"
+    [ -d "$src/.pc" ] || take_backups
     changed=
     for file in $touched; do
         same "$file" && continue
@@ -197,10 +220,7 @@ take() {
         changed="$changed $file"
     done
     [ -z "$changed" ] || say "    $tree:$changed"
-    rm -rf "$src/.pc"
-    if [ -d "$scratch/.pc" ]; then
-        cp -a "$scratch/.pc" "$src/.pc"
-    fi
+    take_backups
     link_series
     write_stamp
 }
@@ -234,7 +254,7 @@ $(edited | tr '\n' ' ')('make refresh' puts it into the hooks and applies them a
     fi
     push || die "$(push_failure) (whole output: $logs/hooks-$tree.log)"
     if [ -n "$(differing)" ] && ! as_left && [ -n "$(applied)" ] &&
-        [ "$1" != discard ]; then
+        [ "$1" != discard ] && ! unfinished; then
         [ -f "$stamp" ] && edits=$(edited | tr '\n' ' ') || edits=$(differing)
         die "build/$tree/src was edited, and the edits are in no hook: ${edits% }. \
 'make refresh' puts them into the hooks; 'scripts/hooks.sh $tree discard' throws them away"
@@ -268,6 +288,7 @@ strays() {
 }
 
 refresh() {
+    ! unfinished || die "the last make was killed while it applied hooks: run make again"
     [ -n "$(applied)" ] || die "no hook is applied in build/$tree/src: run ./configure"
     touched=$(all_touched)
     mkdir -p "$logs"

@@ -112,10 +112,45 @@ matches "and refreshed" "$(hooks refresh)" '^qemu: fourth.patch$'
 is "and is then one as the others" "$(hooks apply)" ""
 matches "with its edit" "$(cat "$top/patches/fourth.patch")" '^\+zwei$'
 
-rm -r "$src/.pc" "$top/build/qemu/hooks.stamp"
+# signalled SIGNAL FILE: before it puts that one into the tree
+signalled() {
+    mkdir -p "$work/bin"
+    cat >"$work/bin/cp" <<END
+#!/bin/sh
+case \$* in *" $src/$2") kill -$1 \$PPID; [ $1 = INT ] || exit ;; esac
+exec /bin/cp "\$@"
+END
+    chmod +x "$work/bin/cp"
+    (PATH=$work/bin:$PATH hooks apply) 2>/dev/null
+}
+
+upstream() {
+    printf 'one\ntwo\nthree\n' | tee "$src/a" >"$src/b"
+    rm -rf "$src/.pc" "$top/build/qemu/hooks.stamp"
+}
+
+upstream
+hook first a two TWO
+hook second b two DEUX
 printf 'first.patch\nsecond.patch\n' >"$top/patches/series"
-printf 'one\ntwo\nthree\n' >"$src/a"
-printf 'one\ntwo\nthree\n' >"$src/b"
+is "killed at the first time" "$(signalled KILL b)" failed
+is "in the middle of it" "$(sed -n 2p "$src/a" && sed -n 2p "$src/b")" "TWO
+two"
+matches "it has nothing to refresh" "$(hooks refresh)" 'run make again'
+is "but goes on the next time" "$(hooks apply)" "    qemu: b"
+is "to its end" "$(hooks apply)$(hooks refresh)" "qemu: the hooks hold all edits already"
+hook first a two ONCE
+echo first.patch >"$top/patches/series"
+is "killed at another time" "$(signalled KILL a)" failed
+is "it goes on as well" "$(hooks apply)" "    qemu: a b"
+is "and takes back what left the series" "$(sed -n 2p "$src/b")" two
+hook first a two MORE
+is "SIGINT does not keep it from its end" "$(signalled INT a)" "    qemu: a"
+is "where nothing is left to do" "$(hooks apply)" ""
+
+upstream
+hook first a two TWO
+printf 'first.patch\nsecond.patch\n' >"$top/patches/series"
 (cd "$src" && QUILT_PATCHES=$top/patches quilt --quiltrc /dev/null push -a >/dev/null)
 is "a tree made by hand is taken over" "$(hooks apply)" ""
 is "as it is" "$(sed -n 2p "$src/b")" DEUX
