@@ -5,6 +5,8 @@
 
 MESON_BUILD = build/meson
 
+# Each of them runs ninja in the same folder, which uses all processors itself.
+.NOTPARALLEL:
 .PHONY: all demo check bench shell refresh help distclean prepare
 
 all: prepare

@@ -69,6 +69,18 @@ lock() {
     flock "$1"
 }
 
+# lock_build: nobody else changes build/ by these scripts until this one ends,
+# nor do the scripts that it runs wait for it.  Not for what builds there.
+lock_build() {
+    [ -z "${POSTERN_LOCKED:-}" ] || return 0
+    command -v flock >/dev/null || return 0 # deps.sh asks for it
+    mkdir -p "$build"
+    exec 9>"$build/lock"
+    lock 9 "another make or configure, which prepares build/,"
+    POSTERN_LOCKED=1
+    export POSTERN_LOCKED
+}
+
 # ticking COMMAND...: runs it every 15 seconds until killed; to be put into the
 # background
 ticking() {

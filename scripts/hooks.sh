@@ -26,6 +26,7 @@ stamp=$build/$tree/hooks.stamp
 
 [ -n "$hooks" ] || exit 0
 [ -d "$src" ] || die "there is no $src yet: run ./configure"
+lock_build
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

@@ -12,6 +12,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/trees.sh
 . "$root/scripts/trees.sh"
 
+lock_build
 for tree in $trees; do
     sh "$root/scripts/lay.sh" "$tree"
     sh "$root/scripts/hooks.sh" "$tree" apply

@@ -53,4 +53,18 @@ is "one that is not is waited for, with a word" \
     "$(flock "$top/build/some.lock" sleep 1 & sleep 0.3; sh "$work/script")" \
     "    waiting for another one to end"
 
+script <<'END'
+lock_build
+(lock_build)
+echo locked
+[ $# = 0 ] || sleep 1
+END
+is "build/ is locked once, not again by a script's own" "$(sh "$work/script" 2>&1)" locked
+sh "$work/script" hold >/dev/null &
+sleep 0.3
+is "others wait for it" "$(sh "$work/script" 2>&1)" \
+    "    waiting for another make or configure, which prepares build/, to end
+locked"
+wait
+
 done_testing
