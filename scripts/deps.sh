@@ -112,25 +112,31 @@ check() {
     return 1
 }
 
+# give_up REASON: ends the installation; well enough if only what is nice to
+# have is missing
+give_up() {
+    check || die "$1"
+    warn "going on without $(missing nice | packages_of): $1"
+    exit 0
+}
+
 install() {
     list=$(missing "$must nice")
     [ -n "$list" ] || return 0
     packages=$(printf '%s\n' "$list" | packages_of)
-    command -v apt-get >/dev/null || {
-        check || true
-        die "no apt-get here: install them by this system's own means"
-    }
+    command -v apt-get >/dev/null ||
+        give_up "no apt-get here: install them by this system's own means"
     if [ "$(id -u)" = 0 ]; then
         as_root=
     elif command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
         as_root=sudo
     else
-        check || true
-        die "installing needs root, or sudo; as root: apt-get install $packages"
+        give_up "installing needs root, or sudo; as root: apt-get install $packages"
     fi
     say "    installing: $packages"
     # shellcheck disable=SC2086 # a list of package names
-    POSTERN_AS_ROOT=$as_root sh "$root/scripts/apt.sh" install $packages
+    POSTERN_AS_ROOT=$as_root sh "$root/scripts/apt.sh" install $packages ||
+        give_up "the installation failed"
     check || die "these are still missing after the installation"
 }
 
