@@ -3,7 +3,8 @@
 #
 # unpack.sh qemu|linux [DIR]: puts the upstream source where the build wants
 # it (see trees.sh), from the Debian archive through the cache, or as a copy
-# of the user's own tree DIR.  A tree that is there already stays.
+# of the user's own tree DIR.  A tree that is there already stays; if it came
+# from elsewhere, that is an error.
 
 set -eu
 
@@ -17,6 +18,7 @@ kind=$1 from=${2:-}
 series=$(recorded "$kind" series)
 tested=$(recorded "$kind" tested)
 sources=$cache/sources
+origin=${from:-the archive}
 
 # check_version VERSION WHERE: of the series?  the point release tested?
 check_version() {
@@ -116,6 +118,10 @@ for tree in $trees; do
     version=$(tree_version "$kind" "$build/$tree/src") ||
         die "build/$tree/src is no tree of $kind: remove it"
     check_version "$version" "build/$tree/src"
+    # Without a note it is from before there were any, so most likely:
+    came_from=$(cat "$build/$tree/origin" 2>/dev/null || echo "the archive")
+    [ "$came_from" = "$origin" ] || die "build/$tree/src is from $came_from, not from $origin: \
+'make refresh' if you edited it, then 'make distclean'; or configure as before"
     if [ -n "$from" ]; then
         wanted=$(tree_version "$kind" "$from" || echo none)
         [ "$wanted" = "$version" ] || die "build/$tree/src is $kind $version, $from is $wanted: \
@@ -154,5 +160,6 @@ for tree in $todo; do
         check_version "$unpacked" "the archive's $kind"
         [ "$kind" != qemu ] || patch_qemu
     fi
+    echo "$origin" >"$build/$tree/origin"
     mv "$new" "$build/$tree/src"
 done
