@@ -21,14 +21,17 @@
  * sets the receivedmap before.
  *
  * Lock order: a bucket's lock is a leaf; nothing else is taken under it.  A
- * request also takes page_request_mutex and rp_mutex of the incoming state,
- * one after the other, as upstream's do: there is one list of what a recovery
- * has to ask for again, and one stream to ask through.
+ * request takes page_request_mutex of the incoming state, and when it has let
+ * go of that, rp_mutex: there is one list of what a recovery has to ask for
+ * again, and one stream to ask through.  (A recovery holds page_request_mutex
+ * while it takes rp_mutex; never the other way round.)
  *
- * The end: vCPUs may still be on their way into here when the last page has
- * come.  Until one waits it is in an RCU read section, and looks first whether
- * faults are still served; postcopy_faults_stop() lets those that found so
- * finish, before what they use goes away.
+ * The end, or a break: vCPUs may be on their way into here when the last page
+ * has come, or when the stream breaks.  Until one waits it is in an RCU read
+ * section, and looks first whether faults are still served, and before it
+ * sends, whether there is a stream; postcopy_faults_stop() and
+ * postcopy_faults_paused() let those that found so finish, before what they
+ * use goes away.
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -87,8 +90,14 @@ typedef struct PostcopyFaultBucket {
 
 static PostcopyFaultBucket *buckets;
 
+typedef struct PostcopyVCPU {
+    QemuEvent event;            /* set by who ends the fault, and by a kick */
+    PostcopyFault fault;        /* what it waits for now, if it does */
+    PostcopyFaultBucket *bucket;
+} PostcopyVCPU;
+
 /* By cpu_index; made at the first start and kept, for kicks come any time */
-static QemuEvent *vcpu_events;
+static PostcopyVCPU *vcpus;
 
 /* vCPU faults come as KVM exits; several threads send requests */
 static bool kvm_guarded;
@@ -213,14 +222,19 @@ void postcopy_faults_userfaultfd(RAMBlock *rb, ram_addr_t offset,
 {
     void *host = rb->host + offset;
     PostcopyFaultBucket *bucket = fault_bucket(host);
-    PostcopyFaultKind kind = fault_kind(rb, offset, ptid);
     int64_t now = get_clock();
+    PostcopyFaultKind kind;
     PostcopyFaultPage *page;
     PostcopyFault *fault;
 
-    QEMU_LOCK_GUARD(&bucket->lock);
     if (ramblock_recv_bitmap_test_byte_offset(rb, offset)) {
         /* It arrived after the fault; who waited has been woken */
+        return;
+    }
+    kind = fault_kind(rb, offset, ptid);
+
+    QEMU_LOCK_GUARD(&bucket->lock);
+    if (ramblock_recv_bitmap_test_byte_offset(rb, offset)) {
         return;
     }
     postcopy_fault_stats_count(kind);
@@ -229,8 +243,10 @@ void postcopy_faults_userfaultfd(RAMBlock *rb, ram_addr_t offset,
     page = fault_page_get(bucket, host);
     QLIST_FOREACH(fault, &page->faults, next) {
         if (fault->ptid && fault->ptid == ptid) {
-            /* It was interrupted in the kernel, and is back */
-            postcopy_fault_stats_interrupted(kind, now - fault->start_ns);
+            /*
+             * It was interrupted in the kernel, and is back.  How long it
+             * waited before nobody knows: the VM may have been stopped.
+             */
             fault->start_ns = now;
             return;
         }
@@ -245,9 +261,10 @@ void postcopy_faults_userfaultfd(RAMBlock *rb, ram_addr_t offset,
 /*
  * Ask for a page from a vCPU's thread.
  *
- * The page is noted as requested first, and the state looked at second: when
- * the stream is broken, nothing is sent, and the recovery, which makes the
+ * The page is noted as requested first, and the state looked at second: while
+ * the stream is broken nothing is sent, and the recovery, which makes the
  * state active before it sends again all that is noted, takes care of it.
+ * Called in an RCU read section, see postcopy_faults_paused().
  */
 static void fault_request(MigrationIncomingState *mis, RAMBlock *rb,
                           ram_addr_t offset, void *host)
@@ -266,72 +283,55 @@ static void fault_request(MigrationIncomingState *mis, RAMBlock *rb,
     }
 }
 
-static bool vcpu_kicked(CPUState *cpu)
+static void fault_blocktime_begin(CPUState *cpu, RAMBlock *rb, void *host)
 {
-    return qatomic_read(&cpu->thread_kicked) ||
-           qatomic_read(&cpu->exit_request);
+#ifdef CONFIG_LINUX
+    mark_postcopy_blocktime_begin((uintptr_t)host, cpu->thread_id, rb);
+#endif
 }
 
-/* Returns true if the page came, false if @cpu was kicked before */
-static bool fault_wait(CPUState *cpu, PostcopyFault *fault,
-                       PostcopyFaultBucket *bucket)
+static bool postcopy_vcpu_begin(CPUState *cpu, RAMBlock *rb, ram_addr_t offset)
 {
-    for (;;) {
-        qemu_event_reset(fault->event);
-        if (qatomic_read(&fault->over) || vcpu_kicked(cpu)) {
-            break;
-        }
-        qemu_event_wait(fault->event);
-    }
-
-    /* The lock also makes sure that whoever ended the fault is done with it */
-    QEMU_LOCK_GUARD(&bucket->lock);
-    if (!fault->over) {
-        QLIST_REMOVE(fault, next);
-    }
-    return fault->over;
-}
-
-/*
- * Enter @fault into the list of its page, and request that if nobody did.
- * Returns false if there is nothing to wait for.
- */
-static bool fault_begin(CPUState *cpu, PostcopyFault *fault,
-                        PostcopyFaultBucket *bucket, RAMBlock *rb,
-                        ram_addr_t offset)
-{
-    void *host = rb->host + offset;
+    PostcopyVCPU *vcpu = &vcpus[cpu->cpu_index];
+    PostcopyFault *fault = &vcpu->fault;
     PostcopyFaultPage *page;
+    void *host;
     bool first;
 
-    RCU_READ_LOCK_GUARD();
-    if (!qatomic_read(&kvm_serving)) {
-        return false;
-    }
-    if (ramblock_page_is_discarded(rb, offset)) {
+    offset = ROUND_DOWN(offset, qemu_ram_pagesize(rb));
+    host = rb->host + offset;
+
+    if (!qatomic_read(&kvm_serving) || ramblock_page_is_discarded(rb, offset)) {
         /*
-         * Such a page is never sent.  Let userfaultfd have this access: its
-         * thread places a page of zeroes, and must be the only one that does.
+         * Let userfaultfd have this access.  A discarded page is never sent:
+         * the thread of userfaultfd places a page of zeroes, and must be the
+         * only one that does.
          */
         kvm_userfault_page_placed(rb, offset, qemu_ram_pagesize(rb));
         return false;
     }
 
-    WITH_QEMU_LOCK_GUARD(&bucket->lock) {
+    fault->kind = POSTCOPY_FAULT_KVM;
+    fault->start_ns = get_clock();
+    fault->event = &vcpu->event;
+    fault->over = false;
+    vcpu->bucket = fault_bucket(host);
+
+    WITH_QEMU_LOCK_GUARD(&vcpu->bucket->lock) {
         if (ramblock_recv_bitmap_test_byte_offset(rb, offset)) {
             /* It arrived after the exit; do not wait for who clears the bit */
             kvm_userfault_page_placed(rb, offset, qemu_ram_pagesize(rb));
             postcopy_fault_stats_count(POSTCOPY_FAULT_KVM_PRESENT);
             return false;
         }
-        page = fault_page_get(bucket, host);
+        page = fault_page_get(vcpu->bucket, host);
         first = !page->requested;
         page->requested = true;
         QLIST_INSERT_HEAD(&page->faults, fault, next);
     }
     postcopy_fault_stats_count(fault->kind);
     trace_postcopy_fault_vcpu_begin(cpu->cpu_index, rb->idstr, offset, first);
-    mark_postcopy_blocktime_begin((uintptr_t)host, cpu->thread_id, rb);
+    fault_blocktime_begin(cpu, rb, host);
 
     if (first) {
         fault_request(migration_incoming_get_current(), rb, offset, host);
@@ -339,37 +339,46 @@ static bool fault_begin(CPUState *cpu, PostcopyFault *fault,
     return true;
 }
 
-static bool postcopy_vcpu_fault(CPUState *cpu, RAMBlock *rb, ram_addr_t offset)
+static bool vcpu_kicked(CPUState *cpu)
 {
-    PostcopyFault fault = {
-        .kind = POSTCOPY_FAULT_KVM,
-        .start_ns = get_clock(),
-        .event = &vcpu_events[cpu->cpu_index],
-    };
-    PostcopyFaultBucket *bucket;
-    bool came;
+    return qatomic_read(&cpu->thread_kicked) ||
+           qatomic_read(&cpu->exit_request);
+}
 
-    offset = ROUND_DOWN(offset, qemu_ram_pagesize(rb));
-    bucket = fault_bucket(rb->host + offset);
+static bool postcopy_vcpu_wait(CPUState *cpu)
+{
+    PostcopyVCPU *vcpu = &vcpus[cpu->cpu_index];
+    PostcopyFault *fault = &vcpu->fault;
+    int64_t waited;
 
-    if (!fault_begin(cpu, &fault, bucket, rb, offset)) {
-        return true;
+    for (;;) {
+        qemu_event_reset(&vcpu->event);
+        if (qatomic_read(&fault->over) || vcpu_kicked(cpu)) {
+            break;
+        }
+        qemu_event_wait(&vcpu->event);
     }
-    came = fault_wait(cpu, &fault, bucket);
 
-    if (came) {
-        postcopy_fault_stats_served(fault.kind, get_clock() - fault.start_ns);
+    /* The lock also makes sure that whoever ended the fault is done with it */
+    WITH_QEMU_LOCK_GUARD(&vcpu->bucket->lock) {
+        if (!fault->over) {
+            QLIST_REMOVE(fault, next);
+        }
+    }
+
+    waited = get_clock() - fault->start_ns;
+    if (fault->over) {
+        postcopy_fault_stats_served(fault->kind, waited);
     } else {
-        postcopy_fault_stats_interrupted(fault.kind,
-                                         get_clock() - fault.start_ns);
+        postcopy_fault_stats_interrupted(fault->kind, waited);
     }
-    trace_postcopy_fault_vcpu_end(cpu->cpu_index, came);
-    return came;
+    trace_postcopy_fault_vcpu_end(cpu->cpu_index, fault->over);
+    return fault->over;
 }
 
 static void postcopy_vcpu_kick(CPUState *cpu)
 {
-    qemu_event_set(&vcpu_events[cpu->cpu_index]);
+    qemu_event_set(&vcpus[cpu->cpu_index].event);
 }
 
 static void postcopy_pages_missing(RAMBlock *rb, unsigned long *bitmap)
@@ -391,7 +400,8 @@ static void postcopy_pages_missing(RAMBlock *rb, unsigned long *bitmap)
 
 static const KVMUserfaultOps postcopy_userfault_ops = {
     .missing = postcopy_pages_missing,
-    .fault = postcopy_vcpu_fault,
+    .begin = postcopy_vcpu_begin,
+    .wait = postcopy_vcpu_wait,
     .kick = postcopy_vcpu_kick,
 };
 
@@ -408,9 +418,9 @@ static void faults_init_once(void)
     if (buckets) {
         return;
     }
-    vcpu_events = g_new0(QemuEvent, max_cpus);
+    vcpus = g_new0(PostcopyVCPU, max_cpus);
     for (unsigned i = 0; i < max_cpus; i++) {
-        qemu_event_init(&vcpu_events[i], false);
+        qemu_event_init(&vcpus[i].event, false);
     }
     buckets = g_new0(PostcopyFaultBucket, BUCKETS);
     for (unsigned i = 0; i < BUCKETS; i++) {
@@ -440,6 +450,14 @@ void postcopy_faults_start(MigrationIncomingState *mis)
     postcopy_fault_stats_reset(POSTCOPY_FAULT_MECHANISM_KVM_USERFAULT);
     qatomic_set(&kvm_guarded, true);
     qatomic_set(&kvm_serving, true);
+}
+
+void postcopy_faults_paused(void)
+{
+    /* No vCPU sends by what it read of the state before */
+    if (qatomic_read(&kvm_serving)) {
+        synchronize_rcu();
+    }
 }
 
 void postcopy_faults_stop(void)
@@ -478,32 +496,4 @@ bool postcopy_faults_concurrent(void)
 void postcopy_faults_fill_info(MigrationInfo *info)
 {
     info->postcopy_faults = postcopy_fault_stats_query();
-}
-
-void postcopy_kvm_userfault_init(MigrationState *ms)
-{
-    bool *cap = &ms->capabilities[MIGRATION_CAPABILITY_POSTCOPY_KVM_USERFAULT];
-
-    switch (ms->postcopy_kvm_userfault) {
-    case ON_OFF_AUTO_AUTO:
-        *cap = kvm_userfault_supported(NULL);
-        break;
-    default:
-        *cap = ms->postcopy_kvm_userfault == ON_OFF_AUTO_ON;
-        break;
-    }
-}
-
-bool postcopy_kvm_userfault_check(const bool *old_caps, const bool *new_caps,
-                                  Error **errp)
-{
-    ERRP_GUARD();
-    int cap = MIGRATION_CAPABILITY_POSTCOPY_KVM_USERFAULT;
-
-    if (new_caps[cap] && !old_caps[cap] && !kvm_userfault_supported(errp)) {
-        error_prepend(errp, "Capability 'postcopy-kvm-userfault' cannot be"
-                      " enabled: ");
-        return false;
-    }
-    return true;
 }

@@ -27,6 +27,17 @@
 void postcopy_faults_start(MigrationIncomingState *mis);
 
 /**
+ * postcopy_faults_paused: the stream broke, and the state says so
+ *
+ * When it returns, no vCPU sends a request any more, until the state is
+ * postcopy-active again.
+ *
+ * Context: the thread that loads, outside RCU read sections, with the
+ * stream's socket shut down, so that no vCPU is stuck in it.
+ */
+void postcopy_faults_paused(void);
+
+/**
  * postcopy_faults_stop: every page is there
  *
  * Ends the guarding, lets go whoever still waits.  Statistics stay.  When it

@@ -225,6 +225,7 @@ static void userfault_block_free(gpointer opaque)
         g_free(shadow->bitmap);
         g_free(shadow);
     }
+    memory_region_unref(block->rb->mr);
     g_free(block->bitmap);
     g_free(block);
 }
@@ -236,13 +237,17 @@ static UserfaultBlock *userfault_block_new(RAMBlock *rb,
     UserfaultBlock *block = g_new0(UserfaultBlock, 1);
 
     /* The block may grow up to its maximum; what is new is not missing */
+    memory_region_ref(rb->mr);
     block->rb = rb;
     block->npages = DIV_ROUND_UP(rb->max_length, page_size);
     block->bitmap = bitmap_new(block->npages);
     QLIST_INIT(&block->shadows);
     ops->missing(rb, block->bitmap);
-    trace_kvm_userfault_block(rb->idstr, block->npages,
-                              bitmap_count_one(block->bitmap, block->npages));
+    if (trace_event_get_state_backends(TRACE_KVM_USERFAULT_BLOCK)) {
+        trace_kvm_userfault_block(rb->idstr, block->npages,
+                                  bitmap_count_one(block->bitmap,
+                                                   block->npages));
+    }
     return block;
 }
 
@@ -344,7 +349,7 @@ bool kvm_userfault_stop(void)
 
 /*
  * Which page of which guarded block is at @gpa?  NULL when the guarding ended
- * or the memory map changed after the exit.
+ * or the memory map changed after the exit.  Called in an RCU read section.
  */
 static RAMBlock *userfault_translate(hwaddr gpa, MemTxAttrs attrs,
                                      ram_addr_t *offset)
@@ -355,7 +360,6 @@ static RAMBlock *userfault_translate(hwaddr gpa, MemTxAttrs attrs,
     UserfaultBlock *block;
     MemoryRegion *mr;
 
-    RCU_READ_LOCK_GUARD();
     mr = address_space_translate(kvm_state->as[as_id].as, gpa, &xlat, &len,
                                  false, attrs);
     block = userfault_block(qatomic_rcu_read(&userfault), mr->ram_block);
@@ -365,19 +369,21 @@ static RAMBlock *userfault_translate(hwaddr gpa, MemTxAttrs attrs,
 
 int kvm_userfault_handle_exit(CPUState *cpu, MemTxAttrs attrs)
 {
+    const KVMUserfaultOps *ops = qatomic_read(&userfault_ops);
     hwaddr gpa = cpu->kvm_run->memory_fault.gpa;
     ram_addr_t offset;
     RAMBlock *rb;
 
-    rb = userfault_translate(gpa, attrs, &offset);
-    trace_kvm_userfault_exit(cpu->cpu_index, gpa, rb ? rb->idstr : "none",
-                             rb ? offset : 0);
-    if (!rb) {
-        /* The guest will see what is there now */
-        return 0;
+    WITH_RCU_READ_LOCK_GUARD() {
+        rb = userfault_translate(gpa, attrs, &offset);
+        trace_kvm_userfault_exit(cpu->cpu_index, gpa, rb ? rb->idstr : "none",
+                                 rb ? offset : 0);
+        if (!rb || !ops->begin(cpu, rb, offset)) {
+            /* The guest will see what is there now */
+            return 0;
+        }
     }
-    return qatomic_read(&userfault_ops)->fault(cpu, rb, offset) ?
-           0 : EXCP_INTERRUPT;
+    return ops->wait(cpu) ? 0 : EXCP_INTERRUPT;
 }
 
 void kvm_userfault_kick_vcpu_thread(CPUState *cpu)

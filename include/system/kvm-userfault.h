@@ -21,8 +21,8 @@
  * struct KVMUserfaultOps - what the accelerator asks of its user
  *
  * All callbacks may run from the return of kvm_userfault_start() until the
- * return of kvm_userfault_stop(), and @fault and @kick also later, for vCPUs
- * that were on their way.  They must cope with that.
+ * return of kvm_userfault_stop(), and @begin, @wait and @kick also later, for
+ * vCPUs that were on their way.  They must cope with that.
  */
 typedef struct KVMUserfaultOps {
     /**
@@ -35,18 +35,28 @@ typedef struct KVMUserfaultOps {
     void (*missing)(RAMBlock *rb, unsigned long *bitmap);
 
     /**
-     * @fault: @cpu touched a guarded page; get it
+     * @begin: @cpu touched a guarded page; ask for it
      *
-     * Called from the thread of @cpu, outside the BQL and outside RCU read
-     * sections, with @offset aligned to the host page.  Returns true when the
-     * page is there (and kvm_userfault_page_placed() has been called for
-     * it), false when something else wants the vCPU: it then goes back to
-     * its event loop and touches the page again later.
+     * Called from the thread of @cpu, without the BQL, in an RCU read section
+     * that keeps @rb, with @offset aligned to the host page.  Returns true if
+     * the page will come, and @wait is to be called; false when there is
+     * nothing to wait for, and kvm_userfault_page_placed() has been called.
      */
-    bool (*fault)(CPUState *cpu, RAMBlock *rb, ram_addr_t offset);
+    bool (*begin)(CPUState *cpu, RAMBlock *rb, ram_addr_t offset);
 
     /**
-     * @kick: make a @fault of @cpu that is waiting return false soon
+     * @wait: wait for the page of the last @begin
+     *
+     * Called from the thread of @cpu, outside the BQL and outside RCU read
+     * sections.  Returns true when the page is there (and
+     * kvm_userfault_page_placed() has been called for it), false when
+     * something else wants the vCPU: it then goes back to its event loop and
+     * touches the page again later.
+     */
+    bool (*wait)(CPUState *cpu);
+
+    /**
+     * @kick: make a @wait of @cpu return false soon
      *
      * Called from any thread, also when @cpu does not wait, after
      * cpu->thread_kicked has been set.  Must not block.
@@ -72,7 +82,8 @@ bool kvm_userfault_supported(Error **errp);
  * kvm_userfault_start: guard the missing pages of guest memory
  * @blocks: RAMBlocks to guard, an array of RAMBlock pointers
  * @ops: the user's callbacks; must stay valid forever
- * @errp: why it failed; nothing is guarded then
+ * @errp: why it failed; nothing is guarded then, unless KVM also refused to
+ *        undo it for some memslot.  Exits for that one still reach @ops.
  *
  * Makes a userfault bitmap for each block from @ops->missing and sets
  * KVM_MEM_USERFAULT on all memslots that map one of the blocks.  Memslots

@@ -312,8 +312,12 @@ static void test_stop_cont(void)
         return;
     }
     for (int i = 0; i < 3; i++) {
+        uint64_t faults = guest_faults(to);
+
         qtest_qmp_assert_success(to, "{ 'execute': 'stop' }");
         qtest_qmp_assert_success(to, "{ 'execute': 'cont' }");
+        /* It did wait, and does again */
+        wait_for_guest_faults(to, faults + 1);
     }
     /* run_on_cpu() work gets done as well */
     g_free(qtest_hmp(to, "info registers"));
@@ -367,29 +371,71 @@ static void wait_for_paused(QTestState *who)
 }
 
 /*
- * The stream is cut while a vCPU waits: the recovery asks for its page again.
- * With the slow background a page that is not asked for would take hours.
+ * With the stream cut, and the source's process stopped: recover, and see the
+ * vCPU go on.  With the slow background a page that is not asked for would
+ * take hours.
  */
+static void recover(QTestState *from, QTestState *to)
+{
+    g_autofree char *uri = NULL;
+    uint64_t faults;
+
+    kill(qtest_pid(from), SIGCONT);
+    wait_for_paused(from);
+    faults = guest_faults(to);
+
+    uri = g_strdup_printf("unix:%s/migsocket", migration_get_env()->tmpfs);
+    migrate_recover(to, uri);
+    migrate_qmp(from, to, uri, NULL, "{ 'resume': true }");
+    wait_for_guest_faults(to, faults + 20);
+    finish(from, to, true);
+}
+
+/* The stream is cut while a vCPU waits: the recovery asks for its page again */
 static void test_recovery(void)
 {
     QTestState *from, *to;
-    g_autofree char *uri = NULL;
-    uint64_t exits;
 
     if (!begin_and_hold(&from, &to)) {
         return;
     }
     migrate_pause(to);
     wait_for_paused(to);
-    kill(qtest_pid(from), SIGCONT);
-    wait_for_paused(from);
-    exits = faults_get(to, "kvm-exits");
+    recover(from, to);
+}
 
-    uri = g_strdup_printf("unix:%s/migsocket", migration_get_env()->tmpfs);
-    migrate_recover(to, uri);
-    migrate_qmp(from, to, uri, NULL, "{ 'resume': true }");
-    wait_for_guest_faults(to, exits + 20);
-    finish(from, to, true);
+/*
+ * A vCPU that comes to a page that nobody asked for while there is no stream:
+ * the recovery asks for it.
+ */
+static void test_fault_while_paused(void)
+{
+    QTestState *from, *to;
+    uint64_t faults, requested;
+
+    if (!begin_and_hold(&from, &to)) {
+        return;
+    }
+    /* Let the page come that the vCPU waits for now, and nothing run on it */
+    qtest_qmp_assert_success(to, "{ 'execute': 'stop' }");
+    requested = faults_get(to, "requested");
+    kill(qtest_pid(from), SIGCONT);
+    for (int i = 0;
+         read_ram_property_int(from, "postcopy-requests") < requested; i++) {
+        g_assert_cmpint(i, <, POLLS_MAX);
+        g_usleep(POLL_US);
+    }
+    g_usleep(G_USEC_PER_SEC);
+    kill(qtest_pid(from), SIGSTOP);
+    migrate_pause(to);
+    wait_for_paused(to);
+
+    faults = guest_faults(to);
+    requested = faults_get(to, "requested");
+    qtest_qmp_assert_success(to, "{ 'execute': 'cont' }");
+    wait_for_guest_faults(to, faults + 1);
+    g_assert_cmpint(faults_get(to, "requested"), ==, requested);
+    recover(from, to);
 }
 
 /* The destination quits at once although a vCPU waits */
@@ -481,6 +527,8 @@ int main(int argc, char **argv)
         migration_test_add("/postern/trouble/stop-placed-cont",
                            test_stop_placed_cont);
         migration_test_add("/postern/trouble/recovery", test_recovery);
+        migration_test_add("/postern/trouble/fault-while-paused",
+                           test_fault_while_paused);
         migration_test_add("/postern/trouble/quit", test_quit);
         migration_test_add("/postern/trouble/kill-source", test_kill_source);
         migration_test_add("/postern/trouble/kill-destination",
