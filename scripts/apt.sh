@@ -20,6 +20,8 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 apt_etc=${POSTERN_ETC_APT:-/etc/apt}
 source_suites='trixie trixie-updates'
 sources=$cache/sources
+newline='
+'
 
 keyring() {
     for _file in /usr/share/keyrings/debian-archive-keyring.gpg \
@@ -62,8 +64,9 @@ name the sources by --qemu-source and --linux-source, and install packages by ha
 
 # stanza TYPES URI SUITES
 stanza() {
+    _keyring=$(keyring)
     printf 'Types: %s\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n\n' \
-        "$1" "$2" "$3" "$(keyring)"
+        "$1" "$2" "$3" "$_keyring"
 }
 
 # configure_apt NAME: apt's configuration for one purpose, $conf; what it is
@@ -121,7 +124,8 @@ growth() {
     say "    $2: $(du -sm "$1" | cut -f 1) MiB so far"
 }
 
-# download NAME VERSION: a source package into the cache
+# download NAME VERSION: a source package into the cache.  Not to be called
+# where its status is looked at: set -e would do nothing in here.
 download() {
     partial=$sources/partial-$1
     rm -rf "$partial"
@@ -133,7 +137,7 @@ download() {
         apt-get -c "$conf" source --download-only -q "$1=$2") || result=$?
     kill "$ticker" 2>/dev/null
     wait "$ticker" 2>/dev/null || :
-    [ "$result" = 0 ] || return "$result"
+    [ "$result" = 0 ] || die "$1 $2 could not be downloaded"
     # apt has checked them all; from now on they count as there.
     (cd "$partial" && sha256sum "$1"_* >"$1_$(upstream_version "$2").sha256")
     mv "$partial"/* "$sources/"
@@ -145,7 +149,8 @@ install)
     shift
     say "    fetching package lists (log: $logs/apt-lists.log)"
     configure_apt packages
-    first=$(mirrors | head -n 1)
+    first=$(mirrors)
+    first=${first%%"$newline"*}
     {
         machine_entries | while read -r uri suite; do
             stanza deb "$uri" "$suite"
@@ -173,7 +178,9 @@ source)
     mkdir -p "$sources"
     listed=
     configure_apt sources
-    for mirror in $(mirrors); do
+    # Not in the loop's head: nobody would see it fail there.
+    found=$(mirrors)
+    for mirror in $found; do
         stanza deb-src "$mirror" "$source_suites" >"$dir/postern.sources"
         say "    fetching the archive's index (log: $logs/apt-lists.log)"
         lists && listed=1 && break
@@ -191,7 +198,7 @@ source)
     [ -n "$version" ] || die "the archive has no $name $series.*, only \
 $(echo "$versions" | tr '\n' ' '): name an unpacked tree by --$name-source=DIR"
     say "    downloading $name $version (log: $logs/download-$name.log)"
-    download "$name" "$version" || die "$name $version could not be downloaded"
+    download "$name" "$version"
     ;;
 *) die "usage: apt.sh install PACKAGE... | source NAME SERIES" ;;
 esac

@@ -137,7 +137,7 @@ if [ -n "$from" ]; then
     check_version "$version" "$from"
     [ "$kind" != qemu ] || check_own_qemu
 else
-    version=$(fetch) || exit 1
+    version=$(fetch)
 fi
 
 for tree in $todo; do
@@ -146,7 +146,9 @@ for tree in $todo; do
     mkdir -p "$new"
     if [ -n "$from" ]; then
         say "    copying $from to build/$tree/src"
-        tar -C "$from" --exclude=./.git -cf - . | tar -C "$new" -xf -
+        # No pipe: what cannot be read must not be left out unnoticed.
+        find "$from" -mindepth 1 -maxdepth 1 ! -name .git \
+            -exec cp -a -t "$new" {} + || die "$from could not be copied"
         if [ "$kind" = linux ] && [ -e "$new/.config" ]; then
             # A tree that was built in cannot be built from elsewhere.
             logged "mrproper-$tree" make -C "$new" mrproper

@@ -41,4 +41,13 @@ matches "which is an error" "$said" '^status 1$'
 matches "nor is the archive's" "$(unpack)" "from $work/one, not from the archive: .*make distclean"
 is "and the tree is left alone" "$(ls "$linux/mine")" "$linux/mine"
 
+rm -r "$top/build/linux" "$top/build/linux-stock"
+mkdir "$work/bin"
+# shellcheck disable=SC2016 # for that script
+printf '#!/bin/sh\n/bin/cp "$@"\nexit 1\n' >"$work/bin/cp"
+chmod +x "$work/bin/cp"
+said=$(PATH=$work/bin:$PATH unpack "$work/one")
+matches "one that cannot be read to its end is an error" "$said" '^status 1$'
+is "and is not there" "$(ls -d "$linux" 2>/dev/null || :)" ""
+
 done_testing

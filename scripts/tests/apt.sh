@@ -1,0 +1,64 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Where apt.sh stops, and what it leaves in the cache.  It gets no real apt.
+
+set -eu
+# shellcheck source=scripts/tests/tap.sh
+. "$(dirname "$0")/tap.sh"
+
+make_checkout
+XDG_CACHE_HOME=$work/cache
+POSTERN_ETC_APT=$work/etc
+PATH=$work/bin:$PATH
+export XDG_CACHE_HOME POSTERN_ETC_APT PATH
+sources=$XDG_CACHE_HOME/postern/sources
+# shellcheck source=/dev/null
+suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+apt() {
+    (sh "$top/scripts/apt.sh" "$@" 2>&1) || echo "status $?"
+}
+
+# stub COMMAND: whose script is on standard input
+stub() {
+    mkdir -p "$work/bin"
+    { echo '#!/bin/sh' && cat; } >"$work/bin/$1"
+    chmod +x "$work/bin/$1"
+}
+
+stub apt-get <<END
+echo "\$*" >>"$work/called"
+case \$* in *' source '*) echo content >qemu_10.0.1.orig.tar.xz ;; esac
+END
+stub apt-cache <<'END'
+printf 'Package: qemu\nVersion: 1:10.0.1-1\n'
+END
+
+mkdir "$POSTERN_ETC_APT"
+said=$(apt source qemu 10.0)
+matches "without a mirror it stops" "$said" "no entry for Debian's suite"
+matches "with an error" "$said" '^status 1$'
+said=$(apt install some-package)
+matches "to install as well" "$said" "no entry for Debian's suite"
+matches "with an error" "$said" '^status 1$'
+is "and apt is not even called" "$(cat "$work/called" 2>/dev/null || :)" ""
+
+# Who names the sources by hand needs neither.
+if [ -z "$suite" ] || ! ls /usr/share/keyrings/debian-archive-keyring.* >/dev/null 2>&1; then
+    done_testing
+    exit
+fi
+
+echo "deb http://one.example/debian $suite main" >"$POSTERN_ETC_APT/sources.list"
+stub sha256sum <<'END'
+exit 1
+END
+said=$(apt source qemu 10.0)
+matches "a download without checksums is an error" "$said" '^status 1$'
+is "and does not count as there" "$(find "$sources" -maxdepth 1 -type f)" ""
+rm "$work/bin/sha256sum"
+apt source qemu 10.0 >/dev/null
+is "with them it is" "$(cd "$sources" && sha256sum -c qemu_10.0.1.sha256)" \
+    "qemu_10.0.1.orig.tar.xz: OK"
+
+done_testing
