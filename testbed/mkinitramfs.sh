@@ -13,13 +13,21 @@ if ldd "$busybox" >/dev/null 2>&1; then
     exit 1
 fi
 
-tree=$(mktemp -d)
-trap 'rm -rf "$tree"' EXIT
-mkdir "$tree/bin"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+tree=$work/tree
+mkdir -p "$tree/bin"
 cp "$busybox" "$tree/bin/busybox"
 cp "$init" "$tree/init"
 cp "$run" "$tree/l1-run.sh"
 chmod 755 "$tree/init" "$tree/bin/busybox"
-(cd "$tree" && find . | LC_ALL=C sort |
-    cpio --quiet --create --format=newc --owner=0:0 --reproducible) |
-    gzip -n -1 >"$output"
+
+# No pipes: of those only the last command's failure counts.
+(
+    cd "$tree"
+    find . >../found
+    LC_ALL=C sort ../found >../names
+    cpio --quiet --create --format=newc --owner=0:0 --reproducible \
+        <../names >../cpio
+)
+gzip -n -1 <"$work/cpio" >"$output"

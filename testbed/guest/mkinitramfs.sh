@@ -18,10 +18,11 @@ for binary in "$busybox" "$program"; do
     fi
 done
 
-tree=$(mktemp -d)
-trap 'rm -rf "$tree"' EXIT
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+tree=$work/tree
 
-mkdir "$tree/bin" "$tree/dev" "$tree/proc" "$tree/sys"
+mkdir -p "$tree/bin" "$tree/dev" "$tree/proc" "$tree/sys"
 install -m 755 "$busybox" "$tree/bin/busybox"
 for applet in sh mount; do
     ln -s busybox "$tree/bin/$applet"
@@ -32,5 +33,12 @@ strip "$tree/bin/$(basename "$program")"
 
 # The same input makes the same file.
 find "$tree" -exec touch -h -d @0 {} +
-(cd "$tree" && find . | LC_ALL=C sort |
-    cpio --create --quiet --format=newc --owner=0:0 --reproducible) >"$output"
+# No pipes: of those only the last command's failure counts.
+(
+    cd "$tree"
+    find . >../found
+    LC_ALL=C sort ../found >../names
+    cpio --create --quiet --format=newc --owner=0:0 --reproducible \
+        <../names >../cpio
+)
+cat "$work/cpio" >"$output"

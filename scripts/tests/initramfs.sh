@@ -1,0 +1,42 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# What the two mkinitramfs.sh pack, and that they fail when cpio does.
+
+set -eu
+# shellcheck source=scripts/tests/tap.sh
+. "$(dirname "$0")/tap.sh"
+
+testbed=$scripts/../testbed
+mkdir "$work/bin"
+PATH=$work/bin:$PATH
+for file in busybox init run program; do
+    echo "$file" >"$work/$file"
+done
+# None of them is a program to be stripped.
+for tool in readelf strip; do
+    echo '#!/bin/sh' >"$work/bin/$tool"
+    chmod +x "$work/bin/$tool"
+done
+
+# Either takes its output's name relative to where it is called.
+pack() {
+    (cd "$work" && sh "$testbed/$1" output busybox init "$2") || echo "status $?"
+}
+names() {
+    cpio --quiet --list | tr '\n' ' '
+}
+
+is "L1's is packed" "$(pack mkinitramfs.sh run)" ""
+is "with all that it needs" "$(gzip -dc "$work/output" | names)" \
+    ". bin bin/busybox init l1-run.sh "
+is "the guest's as well" "$(pack guest/mkinitramfs.sh program)" ""
+is "with its own" "$(names <"$work/output")" \
+    ". bin bin/busybox bin/mount bin/program bin/sh dev init proc sys "
+
+printf '#!/bin/sh\necho part\nexit 3\n' >"$work/bin/cpio"
+chmod +x "$work/bin/cpio"
+is "a part of L1's is an error" "$(pack mkinitramfs.sh run)" "status 3"
+is "and of the guest's" "$(pack guest/mkinitramfs.sh program)" "status 3"
+
+done_testing
