@@ -19,8 +19,8 @@
  * kvm_slot_userfault_enabled - does userspace want to see faults on this slot?
  * @slot: the memslot
  *
- * While this is true, KVM must not map any page of @slot that did not go
- * through kvm_userfault_test() by itself: no huge mappings, no prefetch of
+ * While this is true, KVM must not map any page of @slot that went through
+ * neither kvm_userfault_test() nor kvm_userfault_range_clear(): no prefetch of
  * neighbours.
  *
  * Return: true if @slot has KVM_MEM_USERFAULT.
@@ -145,6 +145,21 @@ void kvm_userfault_commit(struct kvm *kvm, const struct kvm_memory_slot *old,
 int kvm_userfault_test(const struct kvm_memory_slot *slot, gfn_t gfn);
 
 /**
+ * kvm_userfault_range_clear - may all of these pages be mapped?
+ * @slot:   a memslot with kvm_slot_userfault_enabled()
+ * @gfn:    the first page, of @slot as all the others
+ * @npages: how many
+ *
+ * For huge mappings; called as kvm_userfault_test() is, and has acquire
+ * semantics likewise.
+ *
+ * Return: true if the bits of all pages are clear, false if one is set or if
+ * the bitmap can't be read.
+ */
+bool kvm_userfault_range_clear(const struct kvm_memory_slot *slot, gfn_t gfn,
+			       unsigned long npages);
+
+/**
  * kvm_userfault_prepare_exit - tell userspace which page a vCPU needs
  * @vcpu:       the vCPU that faulted
  * @gfn:        the page
@@ -158,14 +173,16 @@ void kvm_userfault_prepare_exit(struct kvm_vcpu *vcpu, gfn_t gfn, bool is_write,
 				bool is_exec, bool is_private);
 
 /**
- * kvm_arch_userfault_zap - drop all second-stage mappings of a memslot
- * @kvm:  the VM
- * @slot: the memslot, userfault enabled
+ * kvm_arch_userfault_zap - drop the second-stage mappings of some pages
+ * @kvm:   the VM
+ * @start: the first page
+ * @end:   the page after the last one
  *
- * When this returns, no second-stage mapping of @slot is left.
+ * When this returns, no second-stage mapping of these pages is left, nor one
+ * of a huge page with one of them in it.
  * Called with slots_lock held.
  */
-void kvm_arch_userfault_zap(struct kvm *kvm, const struct kvm_memory_slot *slot);
+void kvm_arch_userfault_zap(struct kvm *kvm, gfn_t start, gfn_t end);
 
 /**
  * kvm_arch_userfault_recover - let a memslot have huge mappings again

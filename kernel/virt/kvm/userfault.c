@@ -4,6 +4,7 @@
  *
  * Copyright 2026 Postern developers
  */
+#include <linux/bitmap.h>
 #include <linux/kvm_host.h>
 #include <linux/kvm.h>
 #include <linux/kvm_userfault.h>
@@ -17,6 +18,10 @@
 /* The bitmap pointer took over padding, old and new userspace must agree. */
 static_assert(sizeof(struct kvm_userspace_memory_region2) == 160);
 static_assert(offsetof(struct kvm_userspace_memory_region2, userfault_bitmap) == 48);
+
+/* How much of a bitmap is copied from userspace at a time, on the stack. */
+#define CHUNK_WORDS	32
+#define CHUNK_BITS	(CHUNK_WORDS * BITS_PER_LONG)
 
 static unsigned long __user *
 userfault_region_bitmap(const struct kvm_userspace_memory_region2 *mem)
@@ -58,6 +63,46 @@ bool kvm_userfault_region_changed(const struct kvm_memory_slot *slot,
 	return slot->userfault_bitmap != userfault_region_bitmap(mem);
 }
 
+static bool userfault_read_bitmap(unsigned long __user *bitmap,
+				  unsigned long first_word,
+				  unsigned long *words, unsigned long nwords)
+{
+	return !copy_from_user(words, bitmap + first_word, nwords * sizeof(*words));
+}
+
+/*
+ * Zap what the bitmap marks, one run of pages after the other.  A part of the
+ * bitmap that can't be read marks all of its pages: their faults tell.
+ */
+static void userfault_zap_marked(struct kvm *kvm, const struct kvm_memory_slot *slot)
+{
+	unsigned long words[CHUNK_WORDS];
+	unsigned long first, nbits, begin, end;
+	unsigned long run_begin = 0, run_end = 0;
+
+	for (first = 0; first < slot->npages; first += nbits) {
+		nbits = min(slot->npages - first, CHUNK_BITS);
+
+		if (!userfault_read_bitmap(slot->userfault_bitmap, BIT_WORD(first),
+					   words, BITS_TO_LONGS(nbits)))
+			bitmap_fill(words, nbits);
+
+		for_each_set_bitrange(begin, end, words, nbits) {
+			if (first + begin != run_end) {
+				if (run_begin != run_end)
+					kvm_arch_userfault_zap(kvm, slot->base_gfn + run_begin,
+							       slot->base_gfn + run_end);
+				run_begin = first + begin;
+			}
+			run_end = first + end;
+		}
+		cond_resched();
+	}
+	if (run_begin != run_end)
+		kvm_arch_userfault_zap(kvm, slot->base_gfn + run_begin,
+				       slot->base_gfn + run_end);
+}
+
 void kvm_userfault_commit(struct kvm *kvm, const struct kvm_memory_slot *old,
 			  const struct kvm_memory_slot *new,
 			  enum kvm_mr_change change)
@@ -75,11 +120,11 @@ void kvm_userfault_commit(struct kvm *kvm, const struct kvm_memory_slot *old,
 	 * Faults hold kvm->srcu from looking up their memslot to installing
 	 * the mapping, and SRCU has been synchronized since @new became
 	 * active.  So every fault that began with @old is over: what it mapped
-	 * is zapped here, and what is mapped from now on has been checked
-	 * against the bitmap of @new.
+	 * is zapped here if the bitmap of @new marks it, and what is mapped from
+	 * now on has been checked against that bitmap.
 	 */
 	if (kvm_slot_userfault_enabled(new))
-		kvm_arch_userfault_zap(kvm, new);
+		userfault_zap_marked(kvm, new);
 	else if (!kvm_slot_dirty_track_enabled(new))
 		/* With dirty tracking on, mappings stay small anyway. */
 		kvm_arch_userfault_recover(kvm, new);
@@ -87,6 +132,7 @@ void kvm_userfault_commit(struct kvm *kvm, const struct kvm_memory_slot *old,
 
 int kvm_userfault_test(const struct kvm_memory_slot *slot, gfn_t gfn)
 {
+	unsigned long __user *bitmap = slot->userfault_bitmap;
 	unsigned long index = gfn - slot->base_gfn;
 	unsigned long word;
 
@@ -95,7 +141,7 @@ int kvm_userfault_test(const struct kvm_memory_slot *slot, gfn_t gfn)
 	/* The guest chooses gfn: don't let it speculate beyond the bitmap. */
 	index = array_index_nospec(index, slot->npages);
 
-	if (get_user(word, slot->userfault_bitmap + BIT_WORD(index)))
+	if (get_user(word, bitmap + BIT_WORD(index)))
 		return -EFAULT;
 
 	if (word & BIT_MASK(index))
@@ -108,6 +154,33 @@ int kvm_userfault_test(const struct kvm_memory_slot *slot, gfn_t gfn)
 	 */
 	smp_acquire__after_ctrl_dep();
 	return 0;
+}
+
+bool kvm_userfault_range_clear(const struct kvm_memory_slot *slot, gfn_t gfn,
+			       unsigned long npages)
+{
+	unsigned long __user *bitmap = slot->userfault_bitmap;
+	unsigned long words[CHUNK_WORDS];
+	unsigned long index = gfn - slot->base_gfn;
+	unsigned long offset, end;
+
+	might_fault();
+
+	for (; npages; npages -= end - offset, index += end - offset) {
+		offset = index % BITS_PER_LONG;
+		end = min(offset + npages, CHUNK_BITS);
+
+		if (!userfault_read_bitmap(bitmap, BIT_WORD(index), words,
+					   BITS_TO_LONGS(end)))
+			return false;
+
+		if (find_next_bit(words, end, offset) < end)
+			return false;
+	}
+
+	/* As in kvm_userfault_test(), for all of these pages. */
+	smp_acquire__after_ctrl_dep();
+	return true;
 }
 
 void kvm_userfault_prepare_exit(struct kvm_vcpu *vcpu, gfn_t gfn, bool is_write,

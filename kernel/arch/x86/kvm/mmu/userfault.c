@@ -11,13 +11,44 @@
 
 #include "userfault.h"
 
+/*
+ * The largest page with the faulting one in it whose bits are all clear.  The
+ * size of the host's page and all else that KVM asks of a huge mapping is
+ * looked at later, under mmu_lock, where the bitmap can't be read.
+ */
+static u8 userfault_max_level(const struct kvm_page_fault *fault)
+{
+	const struct kvm_memory_slot *slot = fault->slot;
+	u8 level;
+
+	/* Dirty logging wants small pages anyway. */
+	if (kvm_slot_dirty_track_enabled(slot))
+		return PG_LEVEL_4K;
+
+	for (level = PG_LEVEL_4K; level < fault->max_level; level++) {
+		unsigned long npages = KVM_PAGES_PER_HPAGE(level + 1);
+		gfn_t gfn = gfn_round_for_level(fault->gfn, level + 1);
+
+		if (gfn < slot->base_gfn ||
+		    gfn + npages > slot->base_gfn + slot->npages ||
+		    !kvm_userfault_range_clear(slot, gfn, npages))
+			break;
+	}
+	return level;
+}
+
 int __kvm_mmu_faultin_userfault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 {
 	int r;
 
 	r = kvm_userfault_test(fault->slot, fault->gfn);
-	if (r <= 0)
+	if (r < 0)
 		return r;
+
+	if (!r) {
+		fault->max_level = userfault_max_level(fault);
+		return RET_PF_CONTINUE;
+	}
 
 	/*
 	 * Nobody waits for the page of a prefetch: KVM_PRE_FAULT_MEMORY reports
@@ -31,7 +62,7 @@ int __kvm_mmu_faultin_userfault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fa
 	return -EFAULT;
 }
 
-void kvm_arch_userfault_zap(struct kvm *kvm, const struct kvm_memory_slot *slot)
+void kvm_arch_userfault_zap(struct kvm *kvm, gfn_t start, gfn_t end)
 {
 	lockdep_assert_held(&kvm->slots_lock);
 
@@ -40,7 +71,7 @@ void kvm_arch_userfault_zap(struct kvm *kvm, const struct kvm_memory_slot *slot)
 	 * page tables, so zapping the leafs is enough.  The range is zapped in
 	 * all address spaces, which costs faults there, but no more.
 	 */
-	kvm_zap_gfn_range(kvm, slot->base_gfn, slot->base_gfn + slot->npages);
+	kvm_zap_gfn_range(kvm, start, end);
 }
 
 void kvm_arch_userfault_recover(struct kvm *kvm, const struct kvm_memory_slot *slot)

@@ -136,6 +136,11 @@ TEST_F(userfault, vcpus_wait_alone)
 	}
 }
 
+static int64_t mapped_pages(struct uf_vm *uf)
+{
+	return vm_get_stat(uf->vm, "pages_4k") + vm_get_stat(uf->vm, "pages_2m");
+}
+
 /* Mappings from before the flag must not survive it. */
 TEST_F(userfault, enable_zaps)
 {
@@ -152,6 +157,61 @@ TEST_F(userfault, enable_zaps)
 	for (id = 0; id < uf->nr_vcpus; id++)
 		for (n = 0; n < 16; n++)
 			uf_access_exits(uf, id, UF_READ, uf_page(id, n));
+}
+
+/* And those of pages whose bits are clear do survive. */
+TEST_F(userfault, enable_keeps_clear)
+{
+	struct uf_vm *uf = &self->uf;
+	int id, n, marked = 0;
+	int64_t before;
+
+	for (id = 0; id < uf->nr_vcpus; id++)
+		for (n = 0; n < 80; n++)
+			uf_access(uf, id, UF_READ, uf_page(id, n));
+
+	/* Runs of one and of more, with ends within words and at their ends. */
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		for (n = 0; n < 80; n++) {
+			if (n != 3 && (n < 60 || n > 70) && n != 79)
+				continue;
+			uf_set_bit(uf, uf_page(id, n));
+			marked++;
+		}
+	}
+	before = mapped_pages(uf);
+	uf_enable(uf);
+	TEST_ASSERT_EQ(mapped_pages(uf), before - marked);
+
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_access_exits(uf, id, UF_READ, uf_page(id, 3));
+		uf_access_exits(uf, id, UF_READ, uf_page(id, 60));
+		uf_access_exits(uf, id, UF_READ, uf_page(id, 64));
+		uf_access_exits(uf, id, UF_READ, uf_page(id, 70));
+		uf_access_exits(uf, id, UF_READ, uf_page(id, 79));
+		marked -= 5;
+		uf_access(uf, id, UF_READ, uf_page(id, 2));
+		uf_access(uf, id, UF_READ, uf_page(id, 71));
+	}
+	TEST_ASSERT_EQ(mapped_pages(uf), before - marked);
+}
+
+/* A bitmap that can't be read is taken for one that marks all. */
+TEST_F(userfault, enable_unreadable_zaps)
+{
+	struct uf_vm *uf = &self->uf;
+	int id;
+
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_access(uf, id, UF_READ, uf_page(id, 0));
+
+	mprotect(uf_bitmap_page(uf), PAGE_SIZE, PROT_NONE);
+	uf_enable(uf);
+	mprotect(uf_bitmap_page(uf), PAGE_SIZE, PROT_READ | PROT_WRITE);
+
+	uf_set_all(uf);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_access_exits(uf, id, UF_READ, uf_page(id, 0));
 }
 
 /* The pages around a page that gets mapped still exit. */
@@ -186,11 +246,6 @@ TEST_F(userfault, no_neighbours_guest_4k)
 TEST_F(userfault, no_neighbours_guest_2m)
 {
 	test_neighbours(&self->uf, UF_GVA_2M);
-}
-
-static int64_t mapped_pages(struct uf_vm *uf)
-{
-	return vm_get_stat(uf->vm, "pages_4k") + vm_get_stat(uf->vm, "pages_2m");
 }
 
 static int pre_fault(struct uf_vm *uf, int id, int page, int npages, int *left)
@@ -402,7 +457,7 @@ static int64_t huge_pages(struct uf_vm *uf)
 	return vm_get_stat(uf->vm, "pages_2m");
 }
 
-/* Huge mappings go with the flag, and come back after it. */
+/* Huge mappings with a page that is missing go, and come back afterwards. */
 TEST_F(userfault_huge, no_huge_mapping)
 {
 	struct uf_vm *uf = &self->uf;
@@ -429,6 +484,73 @@ TEST_F(userfault_huge, no_huge_mapping)
 	uf_disable(uf);
 	for (id = 0; id < uf->nr_vcpus; id++)
 		uf_access(uf, id, UF_READ, uf_page(id, 0));
+	TEST_ASSERT_EQ(huge_pages(uf), uf->nr_vcpus);
+}
+
+/* The flag costs nothing where nothing is missing. */
+TEST_F(userfault_huge, enable_keeps_clear)
+{
+	struct uf_vm *uf = &self->uf;
+	void *first_page;
+	int id;
+
+	for (id = 0; id < UF_MAX_VCPUS; id++)
+		uf_access(uf, id % uf->nr_vcpus, UF_READ, uf_page(id, 0));
+	TEST_ASSERT_EQ(huge_pages(uf), UF_MAX_VCPUS);
+
+	uf_enable(uf);
+	TEST_ASSERT_EQ(huge_pages(uf), UF_MAX_VCPUS);
+
+	/* The first and the last bit of a huge page. */
+	first_page = uf_bitmap_page(uf);
+	uf->bitmap = uf_bitmap_alloc();
+	uf_set_bit(uf, uf_page(1, 0));
+	uf_set_bit(uf, uf_page(2, UF_VCPU_PAGES - 1));
+	uf_enable(uf);
+	munmap(first_page, PAGE_SIZE);
+	TEST_ASSERT_EQ(huge_pages(uf), UF_MAX_VCPUS - 2);
+
+	uf_access(uf, 0, UF_READ, uf_page(0, 0));
+	uf_access(uf, 0, UF_READ, uf_page(3, UF_VCPU_PAGES - 1));
+	TEST_ASSERT_EQ(huge_pages(uf), UF_MAX_VCPUS - 2);
+	uf_access_exits(uf, 0, UF_READ, uf_page(1, 0));
+	uf_access_exits(uf, 0, UF_READ, uf_page(2, UF_VCPU_PAGES - 1));
+	TEST_ASSERT_EQ(huge_pages(uf), UF_MAX_VCPUS);
+}
+
+/* With the flag on, what is there as a whole is mapped as a whole. */
+TEST_F(userfault_huge, huge_when_complete)
+{
+	struct uf_vm *uf = &self->uf;
+	int id, n;
+
+	/* Have the host's huge pages there, and drop their mappings. */
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_access(uf, id, UF_READ, uf_page(id, 0));
+	TEST_ASSERT_EQ(huge_pages(uf), uf->nr_vcpus);
+	uf_set_all(uf);
+	uf_enable(uf);
+	TEST_ASSERT_EQ(huge_pages(uf), 0);
+
+	/* One bit is enough to keep its huge page from being mapped. */
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		for (n = 0; n < UF_VCPU_PAGES; n++)
+			if (n != 65)
+				uf_clear_bit(uf, uf_page(id, n));
+		uf_access(uf, id, UF_READ, uf_page(id, 0));
+		uf_access(uf, id, UF_READ, uf_page(id, 64));
+		uf_prepare(uf, id, UF_READ, uf_page(id, 65));
+		uf_run_exits(uf, id, uf_page(id, 65));
+	}
+	TEST_ASSERT_EQ(huge_pages(uf), 0);
+
+	/* Small mappings that are there already make place for a huge one. */
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_clear_bit(uf, uf_page(id, 65));
+		uf_run_done(uf, id, uf_content(uf_page(id, 65)));
+		TEST_ASSERT_EQ(huge_pages(uf), id + 1);
+		uf_access(uf, id, UF_WRITE, uf_page(id, 511));
+	}
 	TEST_ASSERT_EQ(huge_pages(uf), uf->nr_vcpus);
 }
 
