@@ -27,22 +27,17 @@
  */
 static inline bool kvm_slot_userfault_enabled(const struct kvm_memory_slot *slot)
 {
-	return slot->flags & KVM_MEM_USERFAULT;
+	return READ_ONCE(slot->flags) & KVM_MEM_USERFAULT;
 }
 
 /**
  * kvm_userfault_valid_flags - memslot flags that this feature adds
- * @mem: the region that userspace wants to set
  *
- * Return: KVM_MEM_USERFAULT where @mem may have it, 0 where it may not.
+ * Return: KVM_MEM_USERFAULT where there is such a thing, 0 where there isn't.
  */
-static inline u32 kvm_userfault_valid_flags(const struct kvm_userspace_memory_region2 *mem)
+static inline u32 kvm_userfault_valid_flags(void)
 {
-	/*
-	 * A guest_memfd memslot can't be modified, i.e. the flag could never
-	 * be taken off again.
-	 */
-	return mem->flags & KVM_MEM_GUEST_MEMFD ? 0 : KVM_MEM_USERFAULT;
+	return KVM_MEM_USERFAULT;
 }
 
 /**
@@ -114,6 +109,30 @@ static inline bool kvm_userfault_only_changed(const struct kvm_memory_slot *old,
 	return kvm_userfault_slot_changed(old, new) &&
 	       !((old->flags ^ new->flags) & KVM_MEM_LOG_DIRTY_PAGES);
 }
+
+#ifdef CONFIG_KVM_PRIVATE_MEM
+/**
+ * kvm_userfault_update_gmem - change userfault of a memslot with guest_memfd
+ * @kvm:  the VM
+ * @slot: the existing memslot
+ * @mem:  what userspace wants it to be, seen by kvm_userfault_check_region()
+ *
+ * Such memslots are immutable but for this.  The new state is in effect when
+ * this returns.  Called with slots_lock held.
+ *
+ * Return: 0, or -EINVAL if something else than userfault is to change, or if
+ * @slot has no userfault and isn't to have it.
+ */
+int kvm_userfault_update_gmem(struct kvm *kvm, struct kvm_memory_slot *slot,
+			      const struct kvm_userspace_memory_region2 *mem);
+#else
+static inline int kvm_userfault_update_gmem(struct kvm *kvm,
+					    struct kvm_memory_slot *slot,
+					    const struct kvm_userspace_memory_region2 *mem)
+{
+	return -EINVAL;
+}
+#endif
 
 /**
  * kvm_userfault_commit - bring second-stage mappings in line with a new memslot
@@ -200,9 +219,16 @@ static inline bool kvm_slot_userfault_enabled(const struct kvm_memory_slot *slot
 	return false;
 }
 
-static inline u32 kvm_userfault_valid_flags(const struct kvm_userspace_memory_region2 *mem)
+static inline u32 kvm_userfault_valid_flags(void)
 {
 	return 0;
+}
+
+static inline int kvm_userfault_update_gmem(struct kvm *kvm,
+					    struct kvm_memory_slot *slot,
+					    const struct kvm_userspace_memory_region2 *mem)
+{
+	return -EINVAL;
 }
 
 static inline int kvm_userfault_check_region(const struct kvm_userspace_memory_region2 *mem)

@@ -63,6 +63,12 @@ bool kvm_userfault_region_changed(const struct kvm_memory_slot *slot,
 	return slot->userfault_bitmap != userfault_region_bitmap(mem);
 }
 
+/* NULL where a memslot with guest_memfd is just losing or getting the flag. */
+static unsigned long __user *userfault_bitmap(const struct kvm_memory_slot *slot)
+{
+	return READ_ONCE(slot->userfault_bitmap);
+}
+
 static bool userfault_read_bitmap(unsigned long __user *bitmap,
 				  unsigned long first_word,
 				  unsigned long *words, unsigned long nwords)
@@ -103,6 +109,58 @@ static void userfault_zap_marked(struct kvm *kvm, const struct kvm_memory_slot *
 				       slot->base_gfn + run_end);
 }
 
+#ifdef CONFIG_KVM_PRIVATE_MEM
+static bool userfault_same_gmem(const struct kvm_memory_slot *slot,
+				const struct kvm_userspace_memory_region2 *mem)
+{
+	struct fd f = fdget(mem->guest_memfd);
+	bool same;
+
+	/* NULL, i.e. closed, matches no file. */
+	same = fd_file(f) && fd_file(f) == READ_ONCE(slot->gmem.file) &&
+	       mem->guest_memfd_offset == (u64)slot->gmem.pgoff << PAGE_SHIFT;
+	fdput(f);
+	return same;
+}
+
+int kvm_userfault_update_gmem(struct kvm *kvm, struct kvm_memory_slot *slot,
+			      const struct kvm_userspace_memory_region2 *mem)
+{
+	lockdep_assert_held(&kvm->slots_lock);
+
+	if (!((mem->flags | slot->flags) & KVM_MEM_USERFAULT) ||
+	    (mem->flags ^ slot->flags) & ~KVM_MEM_USERFAULT ||
+	    mem->guest_phys_addr != gfn_to_gpa(slot->base_gfn) ||
+	    mem->memory_size != (u64)slot->npages << PAGE_SHIFT ||
+	    mem->userspace_addr != slot->userspace_addr ||
+	    !userfault_same_gmem(slot, mem))
+		return -EINVAL;
+
+	if (!kvm_userfault_region_changed(slot, mem))
+		return 0;
+
+	/*
+	 * guest_memfd is bound to the memslot's address, so change the memslot
+	 * in place.  vCPUs may see the flag without a bitmap meanwhile, which
+	 * is as good as no flag, but once it is off none may read the bitmap
+	 * when this returns.
+	 */
+	if (mem->flags & KVM_MEM_USERFAULT)
+		WRITE_ONCE(slot->userfault_bitmap, userfault_region_bitmap(mem));
+	WRITE_ONCE(slot->flags, mem->flags);
+
+	synchronize_srcu_expedited(&kvm->srcu);
+
+	if (mem->flags & KVM_MEM_USERFAULT) {
+		userfault_zap_marked(kvm, slot);
+	} else {
+		slot->userfault_bitmap = NULL;
+		kvm_arch_userfault_recover(kvm, slot);
+	}
+	return 0;
+}
+#endif
+
 void kvm_userfault_commit(struct kvm *kvm, const struct kvm_memory_slot *old,
 			  const struct kvm_memory_slot *new,
 			  enum kvm_mr_change change)
@@ -132,11 +190,14 @@ void kvm_userfault_commit(struct kvm *kvm, const struct kvm_memory_slot *old,
 
 int kvm_userfault_test(const struct kvm_memory_slot *slot, gfn_t gfn)
 {
-	unsigned long __user *bitmap = slot->userfault_bitmap;
+	unsigned long __user *bitmap = userfault_bitmap(slot);
 	unsigned long index = gfn - slot->base_gfn;
 	unsigned long word;
 
 	might_fault();
+
+	if (!bitmap)
+		return 0;
 
 	/* The guest chooses gfn: don't let it speculate beyond the bitmap. */
 	index = array_index_nospec(index, slot->npages);
@@ -159,12 +220,15 @@ int kvm_userfault_test(const struct kvm_memory_slot *slot, gfn_t gfn)
 bool kvm_userfault_range_clear(const struct kvm_memory_slot *slot, gfn_t gfn,
 			       unsigned long npages)
 {
-	unsigned long __user *bitmap = slot->userfault_bitmap;
+	unsigned long __user *bitmap = userfault_bitmap(slot);
 	unsigned long words[CHUNK_WORDS];
 	unsigned long index = gfn - slot->base_gfn;
 	unsigned long offset, end;
 
 	might_fault();
+
+	if (!bitmap)
+		return true;
 
 	for (; npages; npages -= end - offset, index += end - offset) {
 		offset = index % BITS_PER_LONG;

@@ -103,35 +103,6 @@ TEST_F(memslot, old_ioctl)
 		    "should give EINVAL, got %d, errno %d", r, errno);
 }
 
-/* Such memslots are immutable: the flag could never be taken off. */
-TEST(guest_memfd)
-{
-	struct kvm_userspace_memory_region2 region = {
-		.flags = KVM_MEM_GUEST_MEMFD | KVM_MEM_USERFAULT,
-		.memory_size = SZ_2M,
-		.userfault_bitmap = (unsigned long)uf_bitmap_alloc(),
-	};
-	struct kvm_vm *vm;
-	int r;
-
-	if (!(kvm_check_cap(KVM_CAP_VM_TYPES) & BIT(KVM_X86_SW_PROTECTED_VM)))
-		SKIP(return, "no VM type with guest_memfd");
-
-	vm = vm_create_barebones_type(KVM_X86_SW_PROTECTED_VM);
-	region.guest_memfd = vm_create_guest_memfd(vm, SZ_2M, 0);
-
-	r = __vm_ioctl(vm, KVM_SET_USER_MEMORY_REGION2, &region);
-	TEST_ASSERT(r == -1 && errno == EINVAL,
-		    "should give EINVAL, got %d, errno %d", r, errno);
-
-	region.flags &= ~KVM_MEM_USERFAULT;
-	r = __vm_ioctl(vm, KVM_SET_USER_MEMORY_REGION2, &region);
-	TEST_ASSERT(!r, "without the flag it should work, errno %d", errno);
-
-	close(region.guest_memfd);
-	kvm_vm_free(vm);
-}
-
 /* Delete the slot under test, and create it again. */
 static void recreate(struct uf_vm *uf, uint64_t gpa, uint32_t flags)
 {

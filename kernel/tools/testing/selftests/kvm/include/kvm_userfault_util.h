@@ -49,6 +49,7 @@ struct uf_vm {
 	uint64_t gva;
 	void *mem;
 	unsigned long *bitmap;
+	uint64_t exit_flags;	/* that exits have */
 	long warn_count;
 };
 
@@ -207,8 +208,9 @@ static inline void uf_clear_warn_once(void)
 	}
 }
 
-static inline void uf_vm_init(struct uf_vm *uf, int nr_vcpus, void *guest_code,
-			      enum vm_mem_backing_src_type src)
+static inline void __uf_vm_init(struct uf_vm *uf, int nr_vcpus, void *guest_code,
+				enum vm_mem_backing_src_type src,
+				struct vm_shape shape, uint32_t slot_flags)
 {
 	int i;
 
@@ -218,16 +220,24 @@ static inline void uf_vm_init(struct uf_vm *uf, int nr_vcpus, void *guest_code,
 	uf->nr_vcpus = nr_vcpus;
 	uf->gva = UF_GVA_4K;
 	uf->bitmap = uf_bitmap_alloc();
-	uf->vm = vm_create_with_vcpus(nr_vcpus, guest_code, uf->vcpus);
+	uf->exit_flags = KVM_MEMORY_EXIT_FLAG_USERFAULT;
+	uf->vm = __vm_create_with_vcpus(shape, nr_vcpus, 0, guest_code, uf->vcpus);
 	for (i = 0; i < nr_vcpus; i++)
 		vcpu_args_set(uf->vcpus[i], 1, i);
 
-	vm_userspace_mem_region_add(uf->vm, src, UF_GPA, UF_SLOT, UF_NPAGES, 0);
+	vm_userspace_mem_region_add(uf->vm, src, UF_GPA, UF_SLOT, UF_NPAGES,
+				    slot_flags);
 	virt_map(uf->vm, UF_GVA_4K, UF_GPA, UF_NPAGES);
 	virt_map_level(uf->vm, UF_GVA_2M, UF_GPA, UF_SIZE, PG_LEVEL_2M);
 
 	uf->mem = addr_gpa2hva(uf->vm, UF_GPA);
 	uf_fill_all(uf);
+}
+
+static inline void uf_vm_init(struct uf_vm *uf, int nr_vcpus, void *guest_code,
+			      enum vm_mem_backing_src_type src)
+{
+	__uf_vm_init(uf, nr_vcpus, guest_code, src, VM_SHAPE_DEFAULT, 0);
 }
 
 static inline void uf_vm_free(struct uf_vm *uf)
@@ -278,7 +288,7 @@ static inline void uf_run_exits(struct uf_vm *uf, int id, int page)
 		    id, page, r, errno, run->exit_reason,
 		    exit_reason_str(run->exit_reason));
 	TEST_ASSERT_EQ(run->exit_reason, KVM_EXIT_MEMORY_FAULT);
-	TEST_ASSERT_EQ(run->memory_fault.flags, KVM_MEMORY_EXIT_FLAG_USERFAULT);
+	TEST_ASSERT_EQ(run->memory_fault.flags, uf->exit_flags);
 	TEST_ASSERT_EQ(run->memory_fault.gpa, UF_GPA + page * PAGE_SIZE);
 	TEST_ASSERT_EQ(run->memory_fault.size, PAGE_SIZE);
 }

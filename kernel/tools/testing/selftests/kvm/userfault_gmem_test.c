@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM userfault on memslots with guest_memfd: exits of private accesses, and
+ * the flag as the only thing that can change about such a memslot.
+ */
+#include "kvm_test_harness.h"
+#include "kvm_userfault_util.h"
+
+#define GMEM_FLAGS	KVM_MEM_GUEST_MEMFD
+#define PRIVATE_EXIT	(KVM_MEMORY_EXIT_FLAG_USERFAULT | \
+			 KVM_MEMORY_EXIT_FLAG_PRIVATE)
+/* Pages of each vCPU that have something in them. */
+#define NR_WRITTEN	8
+
+FIXTURE(gmem) {
+	struct uf_vm uf;
+};
+
+FIXTURE_VARIANT(gmem) {
+	int nr_vcpus;
+};
+
+FIXTURE_VARIANT_ADD(gmem, vcpus_1) { .nr_vcpus = 1 };
+FIXTURE_VARIANT_ADD(gmem, vcpus_4) { .nr_vcpus = 4 };
+
+static void write_page(struct uf_vm *uf, int id, int page)
+{
+	uf_prepare(uf, id, UF_WRITE, page);
+	uf_run_done(uf, id, 0);
+}
+
+/* What the guest wrote is there. */
+static void read_page(struct uf_vm *uf, int id, int page)
+{
+	uf_prepare(uf, id, UF_READ, page);
+	uf_run_done(uf, id, UF_WRITTEN);
+}
+
+/* What the guest wrote is there, once the page has been served. */
+static void read_page_exits(struct uf_vm *uf, int id, int page)
+{
+	uf_prepare(uf, id, UF_READ, page);
+	uf_run_exits(uf, id, page);
+	/* Nothing was served, nothing changes. */
+	uf_run_exits(uf, id, page);
+	uf_clear_bit(uf, page);
+	uf_run_done(uf, id, UF_WRITTEN);
+}
+
+FIXTURE_SETUP(gmem)
+{
+	struct vm_shape shape = {
+		.mode = VM_MODE_DEFAULT,
+		.type = KVM_X86_SW_PROTECTED_VM,
+	};
+	struct uf_vm *uf = &self->uf;
+	int id, n;
+
+	if (!(kvm_check_cap(KVM_CAP_VM_TYPES) & BIT(KVM_X86_SW_PROTECTED_VM)))
+		SKIP(return, "no VM type with guest_memfd");
+
+	__uf_vm_init(uf, variant->nr_vcpus, uf_guest_code, VM_MEM_SRC_ANONYMOUS,
+		     shape, GMEM_FLAGS);
+	vm_mem_set_private(uf->vm, UF_GPA, UF_SIZE);
+	uf->exit_flags = PRIVATE_EXIT;
+
+	for (id = 0; id < uf->nr_vcpus; id++)
+		for (n = 0; n < NR_WRITTEN; n++)
+			write_page(uf, id, uf_page(id, n));
+}
+
+FIXTURE_TEARDOWN(gmem)
+{
+	if (self->uf.vm)
+		uf_vm_free(&self->uf);
+}
+
+TEST_F(gmem, set_late)
+{
+	struct uf_vm *uf = &self->uf;
+	int id, n;
+
+	uf_set_all(uf);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_clear_bit(uf, uf_page(id, 1));
+	uf_set_slot(uf, GMEM_FLAGS | KVM_MEM_USERFAULT);
+
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		read_page(uf, id, uf_page(id, 1));
+		for (n = 0; n < NR_WRITTEN; n++)
+			if (n != 1)
+				read_page_exits(uf, id, uf_page(id, n));
+	}
+}
+
+TEST_F(gmem, take_off)
+{
+	struct uf_vm *uf = &self->uf;
+	int id, n;
+
+	uf_set_all(uf);
+	uf_set_slot(uf, GMEM_FLAGS | KVM_MEM_USERFAULT);
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_prepare(uf, id, UF_READ, uf_page(id, 0));
+		uf_run_exits(uf, id, uf_page(id, 0));
+	}
+
+	uf_set_slot(uf, GMEM_FLAGS);
+	/* Nothing may look at the bitmap any more. */
+	mprotect(uf_bitmap_page(uf), PAGE_SIZE, PROT_NONE);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		for (n = 0; n < NR_WRITTEN; n++)
+			read_page(uf, id, uf_page(id, n));
+	mprotect(uf_bitmap_page(uf), PAGE_SIZE, PROT_READ | PROT_WRITE);
+}
+
+/* Another bitmap takes effect, for pages mapped under the first one too. */
+TEST_F(gmem, change_bitmap)
+{
+	struct uf_vm *uf = &self->uf;
+	void *first_page;
+	int id;
+
+	uf_set_slot(uf, GMEM_FLAGS | KVM_MEM_USERFAULT);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		read_page(uf, id, uf_page(id, 0));
+
+	/* The same again is no update: what is mapped stays mapped. */
+	uf_set_all(uf);
+	uf_set_slot(uf, GMEM_FLAGS | KVM_MEM_USERFAULT);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		read_page(uf, id, uf_page(id, 0));
+
+	first_page = uf_bitmap_page(uf);
+	uf->bitmap = uf_bitmap_alloc();
+	uf_set_all(uf);
+	uf_set_slot(uf, GMEM_FLAGS | KVM_MEM_USERFAULT);
+	munmap(first_page, PAGE_SIZE);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		read_page_exits(uf, id, uf_page(id, 0));
+}
+
+/* A page that is not private is guarded by the same bit. */
+TEST_F(gmem, shared)
+{
+	struct uf_vm *uf = &self->uf;
+	int id, page;
+
+	uf_set_all(uf);
+	uf_set_slot(uf, GMEM_FLAGS | KVM_MEM_USERFAULT);
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		page = uf_page(id, 3);
+		vm_mem_set_shared(uf->vm, UF_GPA + page * PAGE_SIZE, PAGE_SIZE);
+
+		uf->exit_flags = KVM_MEMORY_EXIT_FLAG_USERFAULT;
+		uf_access_exits(uf, id, UF_READ, page);
+		uf->exit_flags = PRIVATE_EXIT;
+		read_page_exits(uf, id, uf_page(id, 4));
+	}
+}
+
+TEST_F(gmem, create_with_flag)
+{
+	struct kvm_userspace_memory_region2 region;
+	struct uf_vm *uf = &self->uf;
+	int id, r;
+
+	region = *uf_region(uf);
+	region.memory_size = 0;
+	TEST_ASSERT(!__vm_ioctl(uf->vm, KVM_SET_USER_MEMORY_REGION2, &region),
+		    "deleting failed, errno %d", errno);
+
+	uf_set_all(uf);
+	r = __uf_set_slot(uf, GMEM_FLAGS | KVM_MEM_USERFAULT,
+			  (unsigned long)uf->bitmap);
+	TEST_ASSERT(!r, "creating failed, errno %d", errno);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		read_page_exits(uf, id, uf_page(id, 0));
+}
+
+static void test_einval(struct uf_vm *uf,
+			const struct kvm_userspace_memory_region2 *region)
+{
+	int r, id;
+
+	r = __vm_ioctl(uf->vm, KVM_SET_USER_MEMORY_REGION2, region);
+	TEST_ASSERT(r == -1 && errno == EINVAL,
+		    "should give EINVAL, got %d, errno %d", r, errno);
+	/* And changes nothing. */
+	for (id = 0; id < uf->nr_vcpus; id++)
+		read_page(uf, id, uf_page(id, 0));
+}
+
+/* Nothing but the flag and its bitmap can change. */
+TEST_F(gmem, immutable)
+{
+	struct kvm_userspace_memory_region2 region, good;
+	struct uf_vm *uf = &self->uf;
+	int other;
+
+	good = *uf_region(uf);
+	good.flags = GMEM_FLAGS | KVM_MEM_USERFAULT;
+	good.userfault_bitmap = (unsigned long)uf->bitmap;
+	uf_set_all(uf);
+
+	/* Without userfault before or after, it is an update as ever. */
+	region = *uf_region(uf);
+	test_einval(uf, &region);
+
+	region = good;
+	region.guest_phys_addr += UF_SIZE;
+	test_einval(uf, &region);
+
+	region = good;
+	region.memory_size -= PAGE_SIZE;
+	test_einval(uf, &region);
+
+	region = good;
+	region.userspace_addr += PAGE_SIZE;
+	test_einval(uf, &region);
+
+	region = good;
+	region.guest_memfd_offset += PAGE_SIZE;
+	test_einval(uf, &region);
+
+	region = good;
+	region.guest_memfd = -1;
+	test_einval(uf, &region);
+
+	other = vm_create_guest_memfd(uf->vm, UF_SIZE, 0);
+	region = good;
+	region.guest_memfd = other;
+	test_einval(uf, &region);
+	close(other);
+
+	region = good;
+	region.flags &= ~KVM_MEM_GUEST_MEMFD;
+	test_einval(uf, &region);
+
+	region = good;
+	region.userfault_bitmap = 0;
+	test_einval(uf, &region);
+
+	TEST_ASSERT(!__vm_ioctl(uf->vm, KVM_SET_USER_MEMORY_REGION2, &good),
+		    "without a mistake it should work, errno %d", errno);
+}
+
+int main(int argc, char *argv[])
+{
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_USERFAULT));
+
+	return test_harness_run(argc, argv);
+}
