@@ -518,11 +518,10 @@ TEST_F(userfault_huge, enable_keeps_clear)
 	TEST_ASSERT_EQ(huge_pages(uf), UF_MAX_VCPUS);
 }
 
-/* With the flag on, what is there as a whole is mapped as a whole. */
-TEST_F(userfault_huge, huge_when_complete)
+/* Of the huge page of each vCPU, all is there but page @last, which comes last. */
+static void test_huge_when_complete(struct uf_vm *uf, int last)
 {
-	struct uf_vm *uf = &self->uf;
-	int id, n;
+	int id, n, other = last ? 0 : 1;
 
 	/* Have the host's huge pages there, and drop their mappings. */
 	for (id = 0; id < uf->nr_vcpus; id++)
@@ -535,23 +534,31 @@ TEST_F(userfault_huge, huge_when_complete)
 	/* One bit is enough to keep its huge page from being mapped. */
 	for (id = 0; id < uf->nr_vcpus; id++) {
 		for (n = 0; n < UF_VCPU_PAGES; n++)
-			if (n != 65)
+			if (n != last)
 				uf_clear_bit(uf, uf_page(id, n));
-		uf_access(uf, id, UF_READ, uf_page(id, 0));
-		uf_access(uf, id, UF_READ, uf_page(id, 64));
-		uf_prepare(uf, id, UF_READ, uf_page(id, 65));
-		uf_run_exits(uf, id, uf_page(id, 65));
+		uf_access(uf, id, UF_READ, uf_page(id, other));
+		uf_prepare(uf, id, UF_READ, uf_page(id, last));
+		uf_run_exits(uf, id, uf_page(id, last));
 	}
 	TEST_ASSERT_EQ(huge_pages(uf), 0);
 
 	/* Small mappings that are there already make place for a huge one. */
 	for (id = 0; id < uf->nr_vcpus; id++) {
-		uf_clear_bit(uf, uf_page(id, 65));
-		uf_run_done(uf, id, uf_content(uf_page(id, 65)));
+		uf_clear_bit(uf, uf_page(id, last));
+		uf_run_done(uf, id, uf_content(uf_page(id, last)));
 		TEST_ASSERT_EQ(huge_pages(uf), id + 1);
-		uf_access(uf, id, UF_WRITE, uf_page(id, 511));
+		uf_access(uf, id, UF_READ, uf_page(id, other));
 	}
 	TEST_ASSERT_EQ(huge_pages(uf), uf->nr_vcpus);
+	uf_disable(uf);
+}
+
+/* With the flag on, what is there as a whole is mapped as a whole. */
+TEST_F(userfault_huge, huge_when_complete)
+{
+	test_huge_when_complete(&self->uf, 0);
+	test_huge_when_complete(&self->uf, 65);
+	test_huge_when_complete(&self->uf, UF_VCPU_PAGES - 1);
 }
 
 int main(int argc, char *argv[])

@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM userfault: random updates of a memslot, its bitmap and its memory, next to
+ * vCPUs that access it at random.
+ *
+ * Pages are poisoned as soon as they are marked as missing, and get their
+ * content back before their bits go.  A guest that reads poison, or anything
+ * else than a page's content, got at a page without the exit that was due, or
+ * before the page was ready.
+ *
+ * Each thread draws from a sequence of its own, which the seed determines; how
+ * the threads interleave it does not.
+ */
+#include <pthread.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "kvm_userfault_util.h"
+
+#define POISON		0xdead0000dead0000ull
+#define WRITE_OFFSET	0x700
+
+#ifndef MADV_COLD
+#define MADV_COLD	20
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25
+#endif
+
+static struct uf_vm uf;
+static uint32_t seed;
+static bool stop;
+static uint64_t guest_ops[UF_MAX_VCPUS];
+
+/*
+ * Taken for writing by who changes the memslot or its memory, for reading by
+ * who serves a page: a bit goes in the bitmap that KVM looks at then.
+ */
+static pthread_rwlock_t lock;
+static uint64_t nr_exits[UF_MAX_VCPUS];
+
+enum action {
+	MARK,
+	MARK_AND_DIRTY_LOG,
+	DIRTY_LOG,
+	OFF_AND_ON,
+	COPY_ON_WRITE,
+	FORGET,
+	COLLAPSE,
+	COLD,
+	NR_ACTIONS
+};
+
+static const char * const action_names[] = {
+	[MARK]			= "marked",
+	[MARK_AND_DIRTY_LOG]	= "marked with dirty logging changed",
+	[DIRTY_LOG]		= "dirty logging changed",
+	[OFF_AND_ON]		= "off and on",
+	[COPY_ON_WRITE]		= "made copy-on-write",
+	[FORGET]		= "forgotten",
+	[COLLAPSE]		= "collapsed",
+	[COLD]			= "made cold",
+};
+
+static uint64_t nr_actions[NR_ACTIONS];
+
+static uint64_t page_word(int page)
+{
+	return 0xc0de000000000000ull + page;
+}
+
+static void fuzz_guest_code(int id)
+{
+	struct guest_random_state rng = new_guest_random_state(seed + id + 1);
+	uint64_t gva;
+	int page;
+
+	while (!READ_ONCE(stop)) {
+		page = guest_random_u32(&rng) % UF_NPAGES;
+		gva = guest_random_bool(&rng) ? UF_GVA_4K : UF_GVA_2M;
+		gva += page * PAGE_SIZE;
+
+		if (guest_random_bool(&rng))
+			GUEST_ASSERT_EQ(READ_ONCE(*(uint64_t *)gva), page_word(page));
+		else
+			WRITE_ONCE(*(uint64_t *)(gva + WRITE_OFFSET), id);
+		WRITE_ONCE(guest_ops[id], guest_ops[id] + 1);
+	}
+
+	GUEST_DONE();
+}
+
+static void *host_page(int page)
+{
+	return uf.mem + page * PAGE_SIZE;
+}
+
+static void set_page(int page, uint64_t value)
+{
+	WRITE_ONCE(*(uint64_t *)host_page(page), value);
+}
+
+static bool test_bit_of(int page)
+{
+	return READ_ONCE(uf.bitmap[page / UF_BITS_PER_WORD]) >>
+	       (page % UF_BITS_PER_WORD) & 1;
+}
+
+static void serve_locked(int page)
+{
+	if (test_bit_of(page)) {
+		set_page(page, page_word(page));
+		uf_clear_bit(&uf, page);
+	}
+}
+
+/* An exit gets its page, or does not get it yet, or gets its neighbours too. */
+static void serve(struct guest_random_state *rng, int page)
+{
+	int i, end = page + 1;
+
+	switch (guest_random_u32(rng) % 8) {
+	case 0:
+		return;
+	case 1:
+		end = page + 1 + guest_random_u32(rng) % 64;
+		break;
+	case 2:
+		/* All of the huge page: now it can be mapped as one. */
+		page -= page % UF_VCPU_PAGES;
+		end = page + UF_VCPU_PAGES;
+		break;
+	}
+
+	pthread_rwlock_rdlock(&lock);
+	for (i = page; i < end && i < UF_NPAGES; i++)
+		serve_locked(i);
+	pthread_rwlock_unlock(&lock);
+}
+
+static void pre_fault(struct guest_random_state *rng, struct kvm_vcpu *vcpu)
+{
+	int page = guest_random_u32(rng) % UF_NPAGES;
+	struct kvm_pre_fault_memory range = {
+		.gpa = UF_GPA + page * PAGE_SIZE,
+		.size = (1 + guest_random_u32(rng) % (UF_NPAGES - page)) * PAGE_SIZE,
+	};
+
+	/* Whatever it says, it must not map what it should not. */
+	__vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range);
+}
+
+static void *vcpu_thread(void *arg)
+{
+	int id = (unsigned long)arg;
+	struct guest_random_state rng = new_guest_random_state(seed + 100 + id);
+	struct kvm_vcpu *vcpu = uf.vcpus[id];
+	struct ucall uc;
+
+	while (_vcpu_run(vcpu)) {
+		TEST_ASSERT_EQ(errno, EFAULT);
+		TEST_ASSERT_EQ(vcpu->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+		TEST_ASSERT_EQ(vcpu->run->memory_fault.flags, KVM_MEMORY_EXIT_FLAG_USERFAULT);
+		serve(&rng, (vcpu->run->memory_fault.gpa - UF_GPA) / PAGE_SIZE);
+		if (guest_random_u32(&rng) % 16 == 0)
+			pre_fault(&rng, vcpu);
+		WRITE_ONCE(nr_exits[id], nr_exits[id] + 1);
+	}
+
+	switch (get_ucall(vcpu, &uc)) {
+	case UCALL_DONE:
+		break;
+	case UCALL_ABORT:
+		pr_info("seed %u\n", seed);
+		REPORT_GUEST_ASSERT(uc);
+		break;
+	default:
+		TEST_FAIL("vCPU %d: unexpected exit, reason %u (%s)", id,
+			  vcpu->run->exit_reason,
+			  exit_reason_str(vcpu->run->exit_reason));
+	}
+
+	return NULL;
+}
+
+struct range {
+	int first;
+	int end;
+};
+
+/*
+ * Mostly one page, often the first or last of a huge page; the more are marked,
+ * the longer it takes until there is a huge mapping again.
+ */
+static struct range random_range(struct guest_random_state *rng)
+{
+	int page = guest_random_u32(rng) % UF_NPAGES;
+	int huge = page - page % UF_VCPU_PAGES;
+
+	switch (guest_random_u32(rng) % 16) {
+	case 0:
+		return (struct range){ 0, UF_NPAGES };
+	case 1:
+		return (struct range){ huge, huge + UF_VCPU_PAGES };
+	case 2:
+		return (struct range){ page, page + 1 +
+			guest_random_u32(rng) % (UF_NPAGES - page) };
+	case 3 ... 5:
+		return (struct range){ huge, huge + 1 };
+	case 6 ... 8:
+		huge += UF_VCPU_PAGES - 1;
+		return (struct range){ huge, huge + 1 };
+	default:
+		return (struct range){ page, page + 1 };
+	}
+}
+
+/* As the documentation tells to do it: copy the bitmap, mark, pass the copy. */
+static void mark(struct range range, uint32_t flags)
+{
+	unsigned long *old = uf.bitmap;
+	int page;
+
+	uf.bitmap = uf_bitmap_alloc();
+	memcpy(uf.bitmap, old, UF_BITMAP_SIZE);
+	for (page = range.first; page < range.end; page++)
+		uf_set_bit(&uf, page);
+	uf_set_slot(&uf, flags);
+
+	for (page = range.first; page < range.end; page++)
+		set_page(page, POISON);
+	munmap((void *)((unsigned long)old & ~(PAGE_SIZE - 1ul)), PAGE_SIZE);
+}
+
+static void off_and_on(struct guest_random_state *rng, struct range range,
+		       uint32_t dirty)
+{
+	int page;
+
+	for (page = 0; page < UF_NPAGES; page++)
+		serve_locked(page);
+	uf_set_slot(&uf, dirty);
+	usleep(guest_random_u32(rng) % 2000);
+
+	for (page = range.first; page < range.end; page++)
+		uf_set_bit(&uf, page);
+	uf_set_slot(&uf, KVM_MEM_USERFAULT | dirty);
+	for (page = range.first; page < range.end; page++)
+		set_page(page, POISON);
+}
+
+/* Pages that nobody can have lose their memory. */
+static void forget(struct range range)
+{
+	int page;
+
+	for (page = range.first; page < range.end; page++) {
+		if (test_bit_of(page)) {
+			madvise(host_page(page), PAGE_SIZE, MADV_DONTNEED);
+			set_page(page, POISON);
+		}
+	}
+}
+
+/* All memory is write-protected, and copied when it is written. */
+static void share_by_fork(void)
+{
+	pid_t pid = fork();
+
+	TEST_ASSERT(pid >= 0, "fork() failed, errno %d", errno);
+	if (!pid)
+		_exit(0);
+	TEST_ASSERT_EQ(waitpid(pid, NULL, 0), pid);
+}
+
+static void act(struct guest_random_state *rng)
+{
+	enum action action = guest_random_u32(rng) % NR_ACTIONS;
+	struct range range = random_range(rng);
+	size_t size = (range.end - range.first) * PAGE_SIZE;
+	uint32_t flags = uf_region(&uf)->flags;
+
+	pthread_rwlock_wrlock(&lock);
+	switch (action) {
+	case MARK:
+		mark(range, flags);
+		break;
+	case MARK_AND_DIRTY_LOG:
+		mark(range, flags ^ KVM_MEM_LOG_DIRTY_PAGES);
+		break;
+	case DIRTY_LOG:
+		uf_set_slot(&uf, flags ^ KVM_MEM_LOG_DIRTY_PAGES);
+		break;
+	case OFF_AND_ON:
+		off_and_on(rng, range, flags & KVM_MEM_LOG_DIRTY_PAGES);
+		break;
+	case COPY_ON_WRITE:
+		share_by_fork();
+		break;
+	case FORGET:
+		forget(range);
+		break;
+	case COLLAPSE:
+		/* It may not work out, for want of a huge page. */
+		madvise(host_page(range.first), size, MADV_COLLAPSE);
+		break;
+	case COLD:
+		madvise(host_page(range.first), size, MADV_COLD);
+		break;
+	case NR_ACTIONS:
+		break;
+	}
+	pthread_rwlock_unlock(&lock);
+	nr_actions[action]++;
+}
+
+static uint64_t total(const uint64_t *counts, int n)
+{
+	uint64_t sum = 0;
+
+	while (n--)
+		sum += READ_ONCE(counts[n]);
+	return sum;
+}
+
+static void run_fuzz(int nr_vcpus, int seconds)
+{
+	struct guest_random_state rng = new_guest_random_state(seed);
+	pthread_t threads[UF_MAX_VCPUS];
+	uint64_t *ops, huge_pages = 0;
+	unsigned long id;
+	time_t end;
+	int page, i;
+
+	memset(guest_ops, 0, sizeof(guest_ops));
+	memset(nr_exits, 0, sizeof(nr_exits));
+	memset(nr_actions, 0, sizeof(nr_actions));
+	stop = false;
+
+	uf_vm_init(&uf, nr_vcpus, fuzz_guest_code, VM_MEM_SRC_ANONYMOUS_THP);
+	sync_global_to_guest(uf.vm, seed);
+	for (page = 0; page < UF_NPAGES; page++)
+		set_page(page, page_word(page));
+	uf_enable(&uf);
+
+	for (id = 0; id < nr_vcpus; id++)
+		pthread_create(&threads[id], NULL, vcpu_thread, (void *)id);
+
+	for (end = time(NULL) + seconds; time(NULL) < end;) {
+		act(&rng);
+		usleep(guest_random_u32(&rng) % 3000);
+		huge_pages = max(huge_pages, vm_get_stat(uf.vm, "pages_2m"));
+	}
+
+	stop = true;
+	sync_global_to_guest(uf.vm, stop);
+	for (id = 0; id < nr_vcpus; id++) {
+		pthread_join(threads[id], NULL);
+		ops = addr_gva2hva(uf.vm, (vm_vaddr_t)&guest_ops[id]);
+		TEST_ASSERT(*ops, "vCPU %lu did nothing", id);
+		guest_ops[id] = *ops;
+	}
+
+	TEST_ASSERT(total(nr_exits, nr_vcpus), "no exit: userfault wasn't on");
+	pr_info("%d vCPU(s): %lu accesses, %lu exits, up to %lu huge mappings\n",
+		nr_vcpus, total(guest_ops, nr_vcpus), total(nr_exits, nr_vcpus),
+		huge_pages);
+	for (i = 0; i < NR_ACTIONS; i++)
+		pr_info("  %6lu times %s\n", nr_actions[i], action_names[i]);
+	uf_vm_free(&uf);
+}
+
+static void help(const char *name)
+{
+	printf("usage: %s [-s SEED] [-t SECONDS]\n"
+	       " -s: repeat what was done with this seed (default: the time)\n"
+	       " -t: for each number of vCPUs (default: 10)\n", name);
+	exit(1);
+}
+
+int main(int argc, char *argv[])
+{
+	pthread_rwlockattr_t attr;
+	int opt, seconds = 10;
+
+	seed = time(NULL);
+	while ((opt = getopt(argc, argv, "s:t:")) != -1) {
+		switch (opt) {
+		case 's':
+			seed = atoi_non_negative("Seed", optarg);
+			break;
+		case 't':
+			seconds = atoi_positive("Seconds", optarg);
+			break;
+		default:
+			help(argv[0]);
+		}
+	}
+
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_USERFAULT));
+	TEST_REQUIRE(thp_configured());
+	pr_info("seed %u\n", seed);
+
+	/* Who changes something comes first, or vCPUs would keep it out. */
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(&attr,
+				      PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&lock, &attr);
+
+	run_fuzz(1, seconds);
+	run_fuzz(UF_MAX_VCPUS, seconds);
+
+	return 0;
+}
