@@ -191,6 +191,19 @@ bool kvm_userfault_range_clear(const struct kvm_memory_slot *slot, gfn_t gfn,
 void kvm_userfault_prepare_exit(struct kvm_vcpu *vcpu, gfn_t gfn, bool is_write,
 				bool is_exec, bool is_private);
 
+void __kvm_userfault_resolved(struct kvm_vcpu *vcpu);
+
+/**
+ * kvm_userfault_resolved - trace the end of what a vCPU exited for
+ * @vcpu: the vCPU that accesses a page
+ * @gfn:  the page, whose bit is clear
+ */
+static inline void kvm_userfault_resolved(struct kvm_vcpu *vcpu, gfn_t gfn)
+{
+	if (unlikely(vcpu->userfault_pending == (gfn_to_gpa(gfn) | 1)))
+		__kvm_userfault_resolved(vcpu);
+}
+
 /**
  * kvm_arch_userfault_zap - drop the second-stage mappings of some pages
  * @kvm:   the VM

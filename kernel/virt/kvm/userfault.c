@@ -255,6 +255,13 @@ void kvm_userfault_prepare_exit(struct kvm_vcpu *vcpu, gfn_t gfn, bool is_write,
 	kvm_prepare_memory_fault_exit(vcpu, gpa, PAGE_SIZE, is_write, is_exec,
 				      is_private);
 	vcpu->run->memory_fault.flags |= KVM_MEMORY_EXIT_FLAG_USERFAULT;
+	vcpu->userfault_pending = gpa | 1;
 
 	trace_kvm_userfault_exit(vcpu->vcpu_id, gpa, PAGE_SIZE, is_write, is_exec);
+}
+
+void __kvm_userfault_resolved(struct kvm_vcpu *vcpu)
+{
+	vcpu->userfault_pending &= ~1ull;
+	trace_kvm_userfault_resolved(vcpu->vcpu_id, vcpu->userfault_pending);
 }

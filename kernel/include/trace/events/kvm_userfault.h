@@ -36,6 +36,27 @@ TRACE_EVENT(kvm_userfault_exit,
 		  __entry->exec ? "exec" : __entry->write ? "write" : "read")
 );
 
+/*
+ * The vCPU accesses the page for which it left KVM_RUN last, and finds the
+ * page's bit clear.
+ */
+TRACE_EVENT(kvm_userfault_resolved,
+	TP_PROTO(unsigned int vcpu_id, u64 gpa),
+	TP_ARGS(vcpu_id, gpa),
+
+	TP_STRUCT__entry(
+		__field(unsigned int, vcpu_id)
+		__field(u64, gpa)
+	),
+
+	TP_fast_assign(
+		__entry->vcpu_id = vcpu_id;
+		__entry->gpa = gpa;
+	),
+
+	TP_printk("vcpu %u gpa 0x%llx", __entry->vcpu_id, __entry->gpa)
+);
+
 #endif /* _TRACE_KVM_USERFAULT_H */
 
 /* The file is not named after its system, which it shares with kvm.h. */

@@ -46,6 +46,8 @@ int __kvm_mmu_faultin_userfault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fa
 		return r;
 
 	if (!r) {
+		if (!fault->prefetch)
+			kvm_userfault_resolved(vcpu, fault->gfn);
 		fault->max_level = userfault_max_level(fault);
 		return RET_PF_CONTINUE;
 	}

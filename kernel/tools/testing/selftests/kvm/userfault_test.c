@@ -359,9 +359,45 @@ TEST_F(userfault, unreadable_bitmap)
 	}
 }
 
+/* A bitmap in a file that is cut off is one that can't be read, and no SIGBUS. */
+TEST_F(userfault, truncated_bitmap)
+{
+	struct uf_vm *uf = &self->uf;
+	unsigned long *own = uf->bitmap;
+	struct kvm_run *run;
+	int id, fd, r;
+
+	fd = kvm_memfd_alloc(PAGE_SIZE, false);
+	uf->bitmap = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	TEST_ASSERT(uf->bitmap != MAP_FAILED, "mmap() failed: errno %d", errno);
+	uf_set_all(uf);
+	uf_enable(uf);
+	TEST_ASSERT(!ftruncate(fd, 0), "ftruncate() failed: errno %d", errno);
+
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		run = uf->vcpus[id]->run;
+		uf_prepare(uf, id, UF_READ, uf_page(id, 0));
+		r = _vcpu_run(uf->vcpus[id]);
+		TEST_ASSERT(r == -1 && errno == EFAULT,
+			    "should give EFAULT, got %d, errno %d", r, errno);
+		TEST_ASSERT(run->exit_reason != KVM_EXIT_MEMORY_FAULT,
+			    "no page is missing");
+	}
+
+	/* What the file gets again is zeroes: nothing is missing. */
+	TEST_ASSERT(!ftruncate(fd, PAGE_SIZE), "ftruncate() failed: errno %d", errno);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_run_done(uf, id, uf_content(uf_page(id, 0)));
+
+	uf_disable(uf);
+	munmap(uf->bitmap, PAGE_SIZE);
+	close(fd);
+	uf->bitmap = own;
+}
+
 #define TRACEFS		"/sys/kernel/tracing"
 #define TRACE_DIR	TRACEFS "/instances/userfault_test"
-#define TRACE_EVENT	TRACE_DIR "/events/kvm/kvm_userfault_exit/enable"
+#define TRACE_EVENT(e)	TRACE_DIR "/events/kvm/kvm_userfault_" e "/enable"
 
 static void write_file(const char *path, const char *s)
 {
@@ -391,14 +427,15 @@ static bool trace_has(const char *s)
 	return found;
 }
 
-TEST_F(userfault, tracepoint)
+TEST_F(userfault, tracepoints)
 {
 	static const char * const ops[] = {
 		[UF_READ] = "read", [UF_WRITE] = "write", [UF_EXEC] = "exec",
 	};
 	struct uf_vm *uf = &self->uf;
-	char event[100];
-	int id, op;
+	char exit[100], resolved[100];
+	unsigned long long gpa;
+	int id, op, page;
 
 	if (access(TRACEFS "/instances", F_OK) &&
 	    mount("tracefs", TRACEFS, "tracefs", 0, NULL))
@@ -407,22 +444,40 @@ TEST_F(userfault, tracepoint)
 	/* Left behind by a run that was cut off. */
 	rmdir(TRACE_DIR);
 	TEST_ASSERT(!mkdir(TRACE_DIR, 0700), "mkdir(%s) failed: errno %d", TRACE_DIR, errno);
-	write_file(TRACE_EVENT, "1");
+	write_file(TRACE_EVENT("exit"), "1");
+	write_file(TRACE_EVENT("resolved"), "1");
 
 	uf_set_all(uf);
 	uf_enable(uf);
 	for (id = 0; id < uf->nr_vcpus; id++) {
 		for (op = UF_READ; op <= UF_EXEC; op++) {
-			sprintf(event, "kvm_userfault_exit: vcpu %d gpa 0x%llx size 0x%lx %s",
-				id, UF_GPA + uf_page(id, op) * PAGE_SIZE,
-				(unsigned long)PAGE_SIZE, ops[op]);
-			TEST_ASSERT(!trace_has(event), "too early: %s", event);
-			uf_access_exits(uf, id, op, uf_page(id, op));
-			TEST_ASSERT(trace_has(event), "not traced: %s", event);
+			page = uf_page(id, op);
+			gpa = UF_GPA + page * PAGE_SIZE;
+			sprintf(exit, "kvm_userfault_exit: vcpu %d gpa 0x%llx size 0x%lx %s",
+				id, gpa, (unsigned long)PAGE_SIZE, ops[op]);
+			sprintf(resolved, "kvm_userfault_resolved: vcpu %d gpa 0x%llx",
+				id, gpa);
+
+			TEST_ASSERT(!trace_has(exit), "too early: %s", exit);
+			uf_prepare(uf, id, op, page);
+			uf_run_exits(uf, id, page);
+			uf_run_exits(uf, id, page);
+			TEST_ASSERT(trace_has(exit), "not traced: %s", exit);
+			TEST_ASSERT(!trace_has(resolved), "too early: %s", resolved);
+			uf_clear_bit(uf, page);
+			uf_run_done(uf, id, uf_expected(op, page));
+			TEST_ASSERT(trace_has(resolved), "not traced: %s", resolved);
 		}
+		/* What nobody waited for is not resolved. */
+		uf_clear_bit(uf, uf_page(id, 10));
+		uf_access(uf, id, UF_READ, uf_page(id, 10));
+		sprintf(resolved, "kvm_userfault_resolved: vcpu %d gpa 0x%llx", id,
+			UF_GPA + uf_page(id, 10) * PAGE_SIZE);
+		TEST_ASSERT(!trace_has(resolved), "nobody waited: %s", resolved);
 	}
 
-	write_file(TRACE_EVENT, "0");
+	write_file(TRACE_EVENT("exit"), "0");
+	write_file(TRACE_EVENT("resolved"), "0");
 	rmdir(TRACE_DIR);
 }
 
