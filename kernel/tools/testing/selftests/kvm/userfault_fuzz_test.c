@@ -39,11 +39,15 @@ static uint64_t guest_ops[UF_MAX_VCPUS];
 static pthread_rwlock_t lock;
 static uint64_t nr_exits[UF_MAX_VCPUS];
 
+/* Odd while the bitmap can't be read, and vCPUs may fail for that. */
+static unsigned int unreadable_seq;
+
 enum action {
 	MARK,
 	MARK_AND_DIRTY_LOG,
 	DIRTY_LOG,
 	OFF_AND_ON,
+	HIDE_BITMAP,
 	COPY_ON_WRITE,
 	FORGET,
 	COLLAPSE,
@@ -56,6 +60,7 @@ static const char * const action_names[] = {
 	[MARK_AND_DIRTY_LOG]	= "marked with dirty logging changed",
 	[DIRTY_LOG]		= "dirty logging changed",
 	[OFF_AND_ON]		= "off and on",
+	[HIDE_BITMAP]		= "left without a bitmap that can be read",
 	[COPY_ON_WRITE]		= "made copy-on-write",
 	[FORGET]		= "forgotten",
 	[COLLAPSE]		= "collapsed",
@@ -155,10 +160,17 @@ static void *vcpu_thread(void *arg)
 	int id = (unsigned long)arg;
 	struct guest_random_state rng = new_guest_random_state(seed + 100 + id);
 	struct kvm_vcpu *vcpu = uf.vcpus[id];
+	unsigned int seq;
 	struct ucall uc;
 
-	while (_vcpu_run(vcpu)) {
+	for (;;) {
+		seq = __atomic_load_n(&unreadable_seq, __ATOMIC_ACQUIRE);
+		if (!_vcpu_run(vcpu))
+			break;
 		TEST_ASSERT_EQ(errno, EFAULT);
+		if (vcpu->run->exit_reason != KVM_EXIT_MEMORY_FAULT &&
+		    (seq & 1 || seq != __atomic_load_n(&unreadable_seq, __ATOMIC_ACQUIRE)))
+			continue;
 		TEST_ASSERT_EQ(vcpu->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
 		TEST_ASSERT_EQ(vcpu->run->memory_fault.flags, KVM_MEMORY_EXIT_FLAG_USERFAULT);
 		serve(&rng, (vcpu->run->memory_fault.gpa - UF_GPA) / PAGE_SIZE);
@@ -262,6 +274,15 @@ static void forget(struct range range)
 	}
 }
 
+static void hide_bitmap(struct guest_random_state *rng)
+{
+	__atomic_add_fetch(&unreadable_seq, 1, __ATOMIC_RELEASE);
+	mprotect(uf_bitmap_page(&uf), PAGE_SIZE, PROT_NONE);
+	usleep(guest_random_u32(rng) % 1000);
+	mprotect(uf_bitmap_page(&uf), PAGE_SIZE, PROT_READ | PROT_WRITE);
+	__atomic_add_fetch(&unreadable_seq, 1, __ATOMIC_RELEASE);
+}
+
 /* All memory is write-protected, and copied when it is written. */
 static void share_by_fork(void)
 {
@@ -293,6 +314,9 @@ static void act(struct guest_random_state *rng)
 		break;
 	case OFF_AND_ON:
 		off_and_on(rng, range, flags & KVM_MEM_LOG_DIRTY_PAGES);
+		break;
+	case HIDE_BITMAP:
+		hide_bitmap(rng);
 		break;
 	case COPY_ON_WRITE:
 		share_by_fork();

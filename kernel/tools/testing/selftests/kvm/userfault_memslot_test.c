@@ -103,8 +103,7 @@ TEST_F(memslot, old_ioctl)
 		    "should give EINVAL, got %d, errno %d", r, errno);
 }
 
-/* Delete the slot under test, and create it again. */
-static void recreate(struct uf_vm *uf, uint64_t gpa, uint32_t flags)
+static void delete_slot(struct uf_vm *uf)
 {
 	struct kvm_userspace_memory_region2 region = *uf_region(uf);
 
@@ -113,6 +112,11 @@ static void recreate(struct uf_vm *uf, uint64_t gpa, uint32_t flags)
 	region.memory_size = 0;
 	TEST_ASSERT(!__vm_ioctl(uf->vm, KVM_SET_USER_MEMORY_REGION2, &region),
 		    "deleting doesn't look at the bitmap, errno %d", errno);
+}
+
+static void create_slot(struct uf_vm *uf, uint64_t gpa, uint32_t flags)
+{
+	struct kvm_userspace_memory_region2 region = *uf_region(uf);
 
 	region.flags = flags;
 	region.guest_phys_addr = gpa;
@@ -121,6 +125,13 @@ static void recreate(struct uf_vm *uf, uint64_t gpa, uint32_t flags)
 	TEST_ASSERT(!__vm_ioctl(uf->vm, KVM_SET_USER_MEMORY_REGION2, &region),
 		    "creating with flags 0x%x failed, errno %d", flags, errno);
 	uf_region(uf)->flags = flags;
+}
+
+/* Delete the slot under test, and create it again. */
+static void recreate(struct uf_vm *uf, uint64_t gpa, uint32_t flags)
+{
+	delete_slot(uf);
+	create_slot(uf, gpa, flags);
 }
 
 TEST_F(memslot, create_with_flag)
@@ -160,6 +171,60 @@ TEST_F(memslot, move)
 		uf_access(uf, id, UF_READ, uf_page(id, 0));
 		uf_access_exits(uf, id, UF_READ, uf_page(id, 1));
 	}
+}
+
+/* A vCPU that waits for a page of a memslot that goes accesses MMIO. */
+TEST_F(memslot, deleted_while_waiting)
+{
+	struct uf_vm *uf = &self->uf;
+	const uint64_t value = 0x1234;
+	struct kvm_run *run;
+	int id;
+
+	uf_set_all(uf);
+	uf_enable(uf);
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_prepare(uf, id, UF_READ, uf_page(id, 0));
+		uf_run_exits(uf, id, uf_page(id, 0));
+	}
+	delete_slot(uf);
+	/* Nothing may look at the bitmap any more. */
+	mprotect(uf_bitmap_page(uf), PAGE_SIZE, PROT_NONE);
+
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		run = uf->vcpus[id]->run;
+		vcpu_run(uf->vcpus[id]);
+		TEST_ASSERT_EQ(run->exit_reason, KVM_EXIT_MMIO);
+		TEST_ASSERT_EQ(run->mmio.phys_addr,
+			       UF_GPA + uf_page(id, 0) * PAGE_SIZE + UF_DATA_OFFSET);
+		memcpy(run->mmio.data, &value, sizeof(value));
+		uf_run_done(uf, id, value);
+	}
+	mprotect(uf_bitmap_page(uf), PAGE_SIZE, PROT_READ | PROT_WRITE);
+	/* For kvm_vm_free(). */
+	create_slot(uf, UF_GPA, 0);
+}
+
+/* One that waits for a page of a memslot that is made anew gets what is new. */
+TEST_F(memslot, recreated_while_waiting)
+{
+	struct uf_vm *uf = &self->uf;
+	int id;
+
+	uf_set_all(uf);
+	uf_enable(uf);
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_prepare(uf, id, UF_READ, uf_page(id, 0));
+		uf_run_exits(uf, id, uf_page(id, 0));
+	}
+
+	recreate(uf, UF_GPA, KVM_MEM_USERFAULT);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_run_exits(uf, id, uf_page(id, 0));
+
+	recreate(uf, UF_GPA, 0);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_run_done(uf, id, uf_content(uf_page(id, 0)));
 }
 
 /* Another bitmap takes effect, for pages mapped under the first one too. */
