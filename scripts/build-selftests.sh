@@ -13,6 +13,7 @@ set -eu
 
 tests="userfault_test userfault_memslot_test userfault_async_pf_test
        userfault_stress_test userfault_gmem_test userfault_fuzz_test
+       userfault_nested_test
        demand_paging_test set_memory_region_test memslot_perf_test"
 
 if [ $# -ne 2 ]; then
