@@ -191,7 +191,7 @@ bool kvm_userfault_range_clear(const struct kvm_memory_slot *slot, gfn_t gfn,
 void kvm_userfault_prepare_exit(struct kvm_vcpu *vcpu, gfn_t gfn, bool is_write,
 				bool is_exec, bool is_private);
 
-void __kvm_userfault_resolved(struct kvm_vcpu *vcpu);
+void __kvm_userfault_resolved(struct kvm_vcpu *vcpu, gfn_t gfn);
 
 /**
  * kvm_userfault_resolved - trace the end of what a vCPU exited for
@@ -200,8 +200,8 @@ void __kvm_userfault_resolved(struct kvm_vcpu *vcpu);
  */
 static inline void kvm_userfault_resolved(struct kvm_vcpu *vcpu, gfn_t gfn)
 {
-	if (unlikely(vcpu->userfault_pending == (gfn_to_gpa(gfn) | 1)))
-		__kvm_userfault_resolved(vcpu);
+	if (unlikely(vcpu->userfault_pending))
+		__kvm_userfault_resolved(vcpu, gfn);
 }
 
 /**

@@ -10,6 +10,7 @@
 #include <linux/kvm_userfault.h>
 #include <linux/lockdep.h>
 #include <linux/nospec.h>
+#include <linux/sched/signal.h>
 #include <linux/uaccess.h>
 
 #define CREATE_TRACE_POINTS
@@ -22,6 +23,9 @@ static_assert(offsetof(struct kvm_userspace_memory_region2, userfault_bitmap) ==
 /* How much of a bitmap is copied from userspace at a time, on the stack. */
 #define CHUNK_WORDS	32
 #define CHUNK_BITS	(CHUNK_WORDS * BITS_PER_LONG)
+
+/* How many runs of set bits in a chunk are told apart. */
+#define CHUNK_MAX_RUNS	16
 
 static unsigned long __user *
 userfault_region_bitmap(const struct kvm_userspace_memory_region2 *mem)
@@ -76,37 +80,52 @@ static bool userfault_read_bitmap(unsigned long __user *bitmap,
 	return !copy_from_user(words, bitmap + first_word, nwords * sizeof(*words));
 }
 
+static void userfault_zap(struct kvm *kvm, const struct kvm_memory_slot *slot,
+			  unsigned long begin, unsigned long end)
+{
+	if (begin < end)
+		kvm_arch_userfault_zap(kvm, slot->base_gfn + begin,
+				       slot->base_gfn + end);
+}
+
 /*
  * Zap what the bitmap marks, one run of pages after the other.  A part of the
  * bitmap that can't be read marks all of its pages: their faults tell.
+ *
+ * Each zap takes mmu_lock and makes vCPUs that fault meanwhile try again, so
+ * where the runs of a chunk are many, zap what is between them as well.
  */
 static void userfault_zap_marked(struct kvm *kvm, const struct kvm_memory_slot *slot)
 {
 	unsigned long words[CHUNK_WORDS];
 	unsigned long first, nbits, begin, end;
 	unsigned long run_begin = 0, run_end = 0;
+	int nr_runs;
 
 	for (first = 0; first < slot->npages; first += nbits) {
 		nbits = min(slot->npages - first, CHUNK_BITS);
+
+		/* Whoever is being killed doesn't need the mappings. */
+		if (fatal_signal_pending(current)) {
+			userfault_zap(kvm, slot, first, slot->npages);
+			break;
+		}
 
 		if (!userfault_read_bitmap(slot->userfault_bitmap, BIT_WORD(first),
 					   words, BITS_TO_LONGS(nbits)))
 			bitmap_fill(words, nbits);
 
+		nr_runs = 0;
 		for_each_set_bitrange(begin, end, words, nbits) {
-			if (first + begin != run_end) {
-				if (run_begin != run_end)
-					kvm_arch_userfault_zap(kvm, slot->base_gfn + run_begin,
-							       slot->base_gfn + run_end);
+			if (first + begin != run_end && nr_runs++ < CHUNK_MAX_RUNS) {
+				userfault_zap(kvm, slot, run_begin, run_end);
 				run_begin = first + begin;
 			}
 			run_end = first + end;
 		}
 		cond_resched();
 	}
-	if (run_begin != run_end)
-		kvm_arch_userfault_zap(kvm, slot->base_gfn + run_begin,
-				       slot->base_gfn + run_end);
+	userfault_zap(kvm, slot, run_begin, run_end);
 }
 
 #ifdef CONFIG_KVM_PRIVATE_MEM
@@ -154,8 +173,11 @@ int kvm_userfault_update_gmem(struct kvm *kvm, struct kvm_memory_slot *slot,
 	if (mem->flags & KVM_MEM_USERFAULT) {
 		userfault_zap_marked(kvm, slot);
 	} else {
+		/*
+		 * Nothing to recover: guest_memfd has no huge pages, but KVM
+		 * would take its mappings for some that could be huge.
+		 */
 		slot->userfault_bitmap = NULL;
-		kvm_arch_userfault_recover(kvm, slot);
 	}
 	return 0;
 }
@@ -260,8 +282,12 @@ void kvm_userfault_prepare_exit(struct kvm_vcpu *vcpu, gfn_t gfn, bool is_write,
 	trace_kvm_userfault_exit(vcpu->vcpu_id, gpa, PAGE_SIZE, is_write, is_exec);
 }
 
-void __kvm_userfault_resolved(struct kvm_vcpu *vcpu)
+void __kvm_userfault_resolved(struct kvm_vcpu *vcpu, gfn_t gfn)
 {
-	vcpu->userfault_pending &= ~1ull;
-	trace_kvm_userfault_resolved(vcpu->vcpu_id, vcpu->userfault_pending);
+	gpa_t gpa = gfn_to_gpa(gfn);
+
+	/* Once it is through to another page, it may not come back to that one. */
+	if (vcpu->userfault_pending == (gpa | 1))
+		trace_kvm_userfault_resolved(vcpu->vcpu_id, gpa);
+	vcpu->userfault_pending = 0;
 }

@@ -74,6 +74,15 @@ void kvm_arch_userfault_zap(struct kvm *kvm, gfn_t start, gfn_t end)
 	 * all address spaces, which costs faults there, but no more.
 	 */
 	kvm_zap_gfn_range(kvm, start, end);
+
+#if IS_ENABLED(CONFIG_HYPERV)
+	/*
+	 * Where only a range is flushed: a huge page that was partly in it goes
+	 * beyond.
+	 */
+	if (kvm_x86_ops.flush_remote_tlbs_range)
+		kvm_flush_remote_tlbs(kvm);
+#endif
 }
 
 void kvm_arch_userfault_recover(struct kvm *kvm, const struct kvm_memory_slot *slot)

@@ -386,6 +386,7 @@ static void run_fuzz(int nr_vcpus, int seconds)
 	}
 
 	TEST_ASSERT(total(nr_exits, nr_vcpus), "no exit: userfault wasn't on");
+	TEST_ASSERT(huge_pages, "no huge mapping: half of this was not tried");
 	pr_info("%d vCPU(s): %lu accesses, %lu exits, up to %lu huge mappings\n",
 		nr_vcpus, total(guest_ops, nr_vcpus), total(nr_exits, nr_vcpus),
 		huge_pages);

@@ -56,9 +56,6 @@ FIXTURE_SETUP(gmem)
 	struct uf_vm *uf = &self->uf;
 	int id, n;
 
-	if (!(kvm_check_cap(KVM_CAP_VM_TYPES) & BIT(KVM_X86_SW_PROTECTED_VM)))
-		SKIP(return, "no VM type with guest_memfd");
-
 	__uf_vm_init(uf, variant->nr_vcpus, uf_guest_code, VM_MEM_SRC_ANONYMOUS,
 		     shape, GMEM_FLAGS);
 	vm_mem_set_private(uf->vm, UF_GPA, UF_SIZE);
@@ -71,8 +68,7 @@ FIXTURE_SETUP(gmem)
 
 FIXTURE_TEARDOWN(gmem)
 {
-	if (self->uf.vm)
-		uf_vm_free(&self->uf);
+	uf_vm_free(&self->uf);
 }
 
 TEST_F(gmem, set_late)
@@ -248,6 +244,7 @@ TEST_F(gmem, immutable)
 int main(int argc, char *argv[])
 {
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_USERFAULT));
+	TEST_REQUIRE(kvm_check_cap(KVM_CAP_VM_TYPES) & BIT(KVM_X86_SW_PROTECTED_VM));
 
 	return test_harness_run(argc, argv);
 }

@@ -616,6 +616,136 @@ TEST_F(userfault_huge, huge_when_complete)
 	test_huge_when_complete(&self->uf, UF_VCPU_PAGES - 1);
 }
 
+/*
+ * A slot of its own that begins and ends in the middle of huge pages and of
+ * words, and is longer than what KVM reads of a bitmap at a time.
+ */
+#define EDGE_SLOT	11
+#define EDGE_OFFSET	3
+#define EDGE_NPAGES	(2 * 2048 + 70)
+#define EDGE_GPA	(0x50000000ull + EDGE_OFFSET * PAGE_SIZE)
+#define EDGE_GVA	(0xa0000000ull + EDGE_OFFSET * PAGE_SIZE)
+
+struct edge {
+	struct uf_vm *uf;
+	struct kvm_userspace_memory_region2 region;
+	unsigned long *bitmap;
+};
+
+static void edge_update(struct edge *e, uint32_t flags)
+{
+	e->region.flags = flags;
+	e->region.userfault_bitmap = (unsigned long)e->bitmap;
+	TEST_ASSERT(!__vm_ioctl(e->uf->vm, KVM_SET_USER_MEMORY_REGION2, &e->region),
+		    "update to flags 0x%x failed: errno %d", flags, errno);
+}
+
+static void edge_prepare(struct edge *e, int page)
+{
+	uf_cmds[0].op = UF_READ;
+	uf_cmds[0].gva = EDGE_GVA + page * PAGE_SIZE;
+	sync_global_to_guest(e->uf->vm, uf_cmds[0]);
+}
+
+static void edge_access(struct edge *e, int page)
+{
+	edge_prepare(e, page);
+	uf_run_done(e->uf, 0, uf_content(page));
+}
+
+static void edge_access_exits(struct edge *e, int page)
+{
+	const int bits = 8 * sizeof(unsigned long);
+	struct kvm_run *run = e->uf->vcpus[0]->run;
+	int r;
+
+	edge_prepare(e, page);
+	r = _vcpu_run(e->uf->vcpus[0]);
+	TEST_ASSERT(r == -1 && errno == EFAULT, "page %d: no exit, got %d", page, r);
+	TEST_ASSERT_EQ(run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+	TEST_ASSERT_EQ(run->memory_fault.flags, KVM_MEMORY_EXIT_FLAG_USERFAULT);
+	TEST_ASSERT_EQ(run->memory_fault.gpa, EDGE_GPA + page * PAGE_SIZE);
+
+	e->bitmap[page / bits] &= ~(1ul << (page % bits));
+	uf_run_done(e->uf, 0, uf_content(page));
+}
+
+static bool edge_bit(const int *pages, int n, int page)
+{
+	while (n--)
+		if (pages[n] == page)
+			return true;
+	return false;
+}
+
+TEST_F(userfault_huge, edges)
+{
+	/* Ends of the slot, of words, and of what is read at a time. */
+	static const int marked[] = {
+		0, 63, 64, 508, 509, 1020, 2046, 2047, 2048, 2049, 4095, 4096,
+		EDGE_NPAGES - 1,
+	};
+	const int bits = 8 * sizeof(unsigned long);
+	const size_t size = 32 * SZ_1M;
+	struct edge e = { .uf = &self->uf };
+	int i, page, huge;
+	uint8_t *mem;
+
+	mem = mmap(NULL, size + SZ_2M, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	TEST_ASSERT(mem != MAP_FAILED, "mmap() failed: errno %d", errno);
+	mem = (uint8_t *)align_up((unsigned long)mem, SZ_2M);
+	madvise(mem, size, MADV_HUGEPAGE);
+	mem += EDGE_OFFSET * PAGE_SIZE;
+	for (page = 0; page < EDGE_NPAGES; page++)
+		*(uint64_t *)(mem + page * PAGE_SIZE + UF_DATA_OFFSET) = uf_content(page);
+
+	e.bitmap = calloc(EDGE_NPAGES / bits + 1, sizeof(unsigned long));
+	e.region = (struct kvm_userspace_memory_region2) {
+		.slot = EDGE_SLOT,
+		.guest_phys_addr = EDGE_GPA,
+		.memory_size = EDGE_NPAGES * PAGE_SIZE,
+		.userspace_addr = (unsigned long)mem,
+	};
+	edge_update(&e, 0);
+	virt_map_level(e.uf->vm, EDGE_GVA - EDGE_OFFSET * PAGE_SIZE,
+		       EDGE_GPA - EDGE_OFFSET * PAGE_SIZE, 18 * SZ_1M, PG_LEVEL_2M);
+
+	for (page = 0; page < EDGE_NPAGES; page++)
+		edge_access(&e, page);
+	/* Whole huge pages: all but what the slot cuts off at both ends. */
+	huge = (EDGE_OFFSET + EDGE_NPAGES) / 512 - 1;
+	TEST_ASSERT_EQ(huge_pages(e.uf), huge);
+
+	for (i = 0; i < ARRAY_SIZE(marked); i++)
+		e.bitmap[marked[i] / bits] |= 1ul << (marked[i] % bits);
+	edge_update(&e, KVM_MEM_USERFAULT);
+
+	for (page = 0; page < EDGE_NPAGES; page++) {
+		if (edge_bit(marked, ARRAY_SIZE(marked), page))
+			edge_access_exits(&e, page);
+		else
+			edge_access(&e, page);
+	}
+	/* Complete again. */
+	TEST_ASSERT_EQ(huge_pages(e.uf), huge);
+
+	/* So many runs that KVM doesn't tell them apart. */
+	edge_update(&e, 0);
+	for (page = 0; page < EDGE_NPAGES; page += 2)
+		e.bitmap[page / bits] |= 1ul << (page % bits);
+	edge_update(&e, KVM_MEM_USERFAULT);
+	TEST_ASSERT_EQ(huge_pages(e.uf), 0);
+	for (page = 0; page < EDGE_NPAGES; page++) {
+		if (page % 2)
+			edge_access(&e, page);
+		else
+			edge_access_exits(&e, page);
+	}
+	TEST_ASSERT_EQ(huge_pages(e.uf), huge);
+	free(e.bitmap);
+}
+
 int main(int argc, char *argv[])
 {
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_USERFAULT));
