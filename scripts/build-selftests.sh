@@ -14,7 +14,11 @@ set -eu
 tests="userfault_test userfault_memslot_test userfault_async_pf_test
        userfault_stress_test userfault_gmem_test userfault_fuzz_test
        userfault_nested_test
-       demand_paging_test set_memory_region_test memslot_perf_test"
+       demand_paging_test set_memory_region_test memslot_perf_test
+       access_tracking_perf_test dirty_log_test guest_memfd_test
+       kvm_page_table_test memslot_modification_stress_test
+       pre_fault_memory_test x86_64/private_mem_conversions_test
+       x86_64/private_mem_kvm_exits_test"
 
 if [ $# -ne 2 ]; then
     echo "usage: $0 LINUX-SOURCE BUILD-DIRECTORY" >&2

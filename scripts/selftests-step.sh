@@ -20,6 +20,6 @@ watched selftests-build "KVM selftests" \
     sh "$root/scripts/build-selftests.sh" "$build/linux/src" "$out" ||
     die "the KVM selftests do not build"
 if [ ! -e "$stamp" ] ||
-    [ -n "$(find "$out" -maxdepth 1 -type f -name '*_test' -newer "$stamp")" ]; then
+    [ -n "$(find "$out" -maxdepth 2 -type f -name '*_test' -newer "$stamp")" ]; then
     touch "$stamp"
 fi
