@@ -105,15 +105,9 @@ static void set_page(int page, uint64_t value)
 	WRITE_ONCE(*(uint64_t *)host_page(page), value);
 }
 
-static bool test_bit_of(int page)
-{
-	return READ_ONCE(uf.bitmap[page / UF_BITS_PER_WORD]) >>
-	       (page % UF_BITS_PER_WORD) & 1;
-}
-
 static void serve_locked(int page)
 {
-	if (test_bit_of(page)) {
+	if (uf_test_bit(&uf, page)) {
 		set_page(page, page_word(page));
 		uf_clear_bit(&uf, page);
 	}
@@ -161,7 +155,6 @@ static void *vcpu_thread(void *arg)
 	struct guest_random_state rng = new_guest_random_state(seed + 100 + id);
 	struct kvm_vcpu *vcpu = uf.vcpus[id];
 	unsigned int seq;
-	struct ucall uc;
 
 	for (;;) {
 		seq = __atomic_load_n(&unreadable_seq, __ATOMIC_ACQUIRE);
@@ -179,18 +172,7 @@ static void *vcpu_thread(void *arg)
 		WRITE_ONCE(nr_exits[id], nr_exits[id] + 1);
 	}
 
-	switch (get_ucall(vcpu, &uc)) {
-	case UCALL_DONE:
-		break;
-	case UCALL_ABORT:
-		pr_info("seed %u\n", seed);
-		REPORT_GUEST_ASSERT(uc);
-		break;
-	default:
-		TEST_FAIL("vCPU %d: unexpected exit, reason %u (%s)", id,
-			  vcpu->run->exit_reason,
-			  exit_reason_str(vcpu->run->exit_reason));
-	}
+	uf_guest_done(&uf, id);
 
 	return NULL;
 }
@@ -241,7 +223,7 @@ static void mark(struct range range, uint32_t flags)
 
 	for (page = range.first; page < range.end; page++)
 		set_page(page, POISON);
-	munmap((void *)((unsigned long)old & ~(PAGE_SIZE - 1ul)), PAGE_SIZE);
+	uf_bitmap_free(old);
 }
 
 static void off_and_on(struct guest_random_state *rng, struct range range,
@@ -267,7 +249,7 @@ static void forget(struct range range)
 	int page;
 
 	for (page = range.first; page < range.end; page++) {
-		if (test_bit_of(page)) {
+		if (uf_test_bit(&uf, page)) {
 			madvise(host_page(page), PAGE_SIZE, MADV_DONTNEED);
 			set_page(page, POISON);
 		}

@@ -114,7 +114,7 @@ TEST_F(gmem, take_off)
 TEST_F(gmem, change_bitmap)
 {
 	struct uf_vm *uf = &self->uf;
-	void *first_page;
+	unsigned long *first = uf->bitmap;
 	int id;
 
 	uf_set_slot(uf, GMEM_FLAGS | KVM_MEM_USERFAULT);
@@ -127,11 +127,10 @@ TEST_F(gmem, change_bitmap)
 	for (id = 0; id < uf->nr_vcpus; id++)
 		read_page(uf, id, uf_page(id, 0));
 
-	first_page = uf_bitmap_page(uf);
 	uf->bitmap = uf_bitmap_alloc();
 	uf_set_all(uf);
 	uf_set_slot(uf, GMEM_FLAGS | KVM_MEM_USERFAULT);
-	munmap(first_page, PAGE_SIZE);
+	uf_bitmap_free(first);
 	for (id = 0; id < uf->nr_vcpus; id++)
 		read_page_exits(uf, id, uf_page(id, 0));
 }

@@ -150,7 +150,7 @@ TEST_F(memslot, move)
 {
 	struct kvm_userspace_memory_region2 region;
 	struct uf_vm *uf = &self->uf;
-	void *first_page = uf_bitmap_page(uf);
+	unsigned long *first = uf->bitmap;
 	int id;
 
 	uf_enable(uf);
@@ -165,11 +165,24 @@ TEST_F(memslot, move)
 	region.userfault_bitmap = (unsigned long)uf->bitmap;
 	TEST_ASSERT(!__vm_ioctl(uf->vm, KVM_SET_USER_MEMORY_REGION2, &region),
 		    "moving failed, errno %d", errno);
-	munmap(first_page, PAGE_SIZE);
+	uf_bitmap_free(first);
 
 	for (id = 0; id < uf->nr_vcpus; id++) {
 		uf_access(uf, id, UF_READ, uf_page(id, 0));
 		uf_access_exits(uf, id, UF_READ, uf_page(id, 1));
+	}
+}
+
+/* Every vCPU has exited for its first page, and is to repeat the access. */
+static void wait_for_pages(struct uf_vm *uf)
+{
+	int id;
+
+	uf_set_all(uf);
+	uf_enable(uf);
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_prepare(uf, id, UF_READ, uf_page(id, 0));
+		uf_run_exits(uf, id, uf_page(id, 0));
 	}
 }
 
@@ -181,12 +194,7 @@ TEST_F(memslot, deleted_while_waiting)
 	struct kvm_run *run;
 	int id;
 
-	uf_set_all(uf);
-	uf_enable(uf);
-	for (id = 0; id < uf->nr_vcpus; id++) {
-		uf_prepare(uf, id, UF_READ, uf_page(id, 0));
-		uf_run_exits(uf, id, uf_page(id, 0));
-	}
+	wait_for_pages(uf);
 	delete_slot(uf);
 	/* Nothing may look at the bitmap any more. */
 	mprotect(uf_bitmap_page(uf), PAGE_SIZE, PROT_NONE);
@@ -211,12 +219,7 @@ TEST_F(memslot, recreated_while_waiting)
 	struct uf_vm *uf = &self->uf;
 	int id;
 
-	uf_set_all(uf);
-	uf_enable(uf);
-	for (id = 0; id < uf->nr_vcpus; id++) {
-		uf_prepare(uf, id, UF_READ, uf_page(id, 0));
-		uf_run_exits(uf, id, uf_page(id, 0));
-	}
+	wait_for_pages(uf);
 
 	recreate(uf, UF_GPA, KVM_MEM_USERFAULT);
 	for (id = 0; id < uf->nr_vcpus; id++)
@@ -242,7 +245,7 @@ TEST_F(memslot, change_bitmap)
 	uf_set_all(uf);
 	uf_enable(uf);
 	/* Nothing may look at the first one any more. */
-	munmap((void *)((unsigned long)first & ~(PAGE_SIZE - 1ul)), PAGE_SIZE);
+	uf_bitmap_free(first);
 
 	for (id = 0; id < uf->nr_vcpus; id++)
 		uf_access_exits(uf, id, UF_READ, uf_page(id, 0));

@@ -72,10 +72,8 @@ static void poison_page(int page)
 /* What the exit asks for may have been served by another vCPU meanwhile. */
 static void serve_page(int page)
 {
-	unsigned long mask = 1ul << (page % UF_BITS_PER_WORD);
-
 	pthread_mutex_lock(&lock);
-	if (uf.bitmap[page / UF_BITS_PER_WORD] & mask) {
+	if (uf_test_bit(&uf, page)) {
 		fill_page(page);
 		uf_clear_bit(&uf, page);
 	}
@@ -86,7 +84,6 @@ static void *vcpu_thread(void *arg)
 {
 	int id = (unsigned long)arg;
 	struct kvm_vcpu *vcpu = uf.vcpus[id];
-	struct ucall uc;
 
 	while (_vcpu_run(vcpu)) {
 		TEST_ASSERT_EQ(errno, EFAULT);
@@ -96,17 +93,7 @@ static void *vcpu_thread(void *arg)
 		WRITE_ONCE(nr_exits[id], nr_exits[id] + 1);
 	}
 
-	switch (get_ucall(vcpu, &uc)) {
-	case UCALL_DONE:
-		break;
-	case UCALL_ABORT:
-		REPORT_GUEST_ASSERT(uc);
-		break;
-	default:
-		TEST_FAIL("vCPU %d: unexpected exit, reason %u (%s)", id,
-			  vcpu->run->exit_reason,
-			  exit_reason_str(vcpu->run->exit_reason));
-	}
+	uf_guest_done(&uf, id);
 
 	return NULL;
 }
@@ -146,7 +133,7 @@ static void rearm(int round)
 	pthread_mutex_unlock(&lock);
 
 	if (old)
-		munmap((void *)((unsigned long)old & ~(PAGE_SIZE - 1ul)), PAGE_SIZE);
+		uf_bitmap_free(old);
 }
 
 static void run_stress(int nr_vcpus, int nr_rounds)

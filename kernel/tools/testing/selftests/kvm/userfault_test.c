@@ -546,7 +546,7 @@ TEST_F(userfault_huge, no_huge_mapping)
 TEST_F(userfault_huge, enable_keeps_clear)
 {
 	struct uf_vm *uf = &self->uf;
-	void *first_page;
+	unsigned long *first = uf->bitmap;
 	int id;
 
 	for (id = 0; id < UF_MAX_VCPUS; id++)
@@ -557,12 +557,11 @@ TEST_F(userfault_huge, enable_keeps_clear)
 	TEST_ASSERT_EQ(huge_pages(uf), UF_MAX_VCPUS);
 
 	/* The first and the last bit of a huge page. */
-	first_page = uf_bitmap_page(uf);
 	uf->bitmap = uf_bitmap_alloc();
 	uf_set_bit(uf, uf_page(1, 0));
 	uf_set_bit(uf, uf_page(2, UF_VCPU_PAGES - 1));
 	uf_enable(uf);
-	munmap(first_page, PAGE_SIZE);
+	uf_bitmap_free(first);
 	TEST_ASSERT_EQ(huge_pages(uf), UF_MAX_VCPUS - 2);
 
 	uf_access(uf, 0, UF_READ, uf_page(0, 0));
@@ -626,48 +625,13 @@ TEST_F(userfault_huge, huge_when_complete)
 #define EDGE_GPA	(0x50000000ull + EDGE_OFFSET * PAGE_SIZE)
 #define EDGE_GVA	(0xa0000000ull + EDGE_OFFSET * PAGE_SIZE)
 
-struct edge {
-	struct uf_vm *uf;
-	struct kvm_userspace_memory_region2 region;
-	unsigned long *bitmap;
-};
-
-static void edge_update(struct edge *e, uint32_t flags)
+static void edge_update(struct uf_vm *uf, struct kvm_userspace_memory_region2 *region,
+			uint32_t flags)
 {
-	e->region.flags = flags;
-	e->region.userfault_bitmap = (unsigned long)e->bitmap;
-	TEST_ASSERT(!__vm_ioctl(e->uf->vm, KVM_SET_USER_MEMORY_REGION2, &e->region),
+	region->flags = flags;
+	region->userfault_bitmap = (unsigned long)uf->bitmap;
+	TEST_ASSERT(!__vm_ioctl(uf->vm, KVM_SET_USER_MEMORY_REGION2, region),
 		    "update to flags 0x%x failed: errno %d", flags, errno);
-}
-
-static void edge_prepare(struct edge *e, int page)
-{
-	uf_cmds[0].op = UF_READ;
-	uf_cmds[0].gva = EDGE_GVA + page * PAGE_SIZE;
-	sync_global_to_guest(e->uf->vm, uf_cmds[0]);
-}
-
-static void edge_access(struct edge *e, int page)
-{
-	edge_prepare(e, page);
-	uf_run_done(e->uf, 0, uf_content(page));
-}
-
-static void edge_access_exits(struct edge *e, int page)
-{
-	const int bits = 8 * sizeof(unsigned long);
-	struct kvm_run *run = e->uf->vcpus[0]->run;
-	int r;
-
-	edge_prepare(e, page);
-	r = _vcpu_run(e->uf->vcpus[0]);
-	TEST_ASSERT(r == -1 && errno == EFAULT, "page %d: no exit, got %d", page, r);
-	TEST_ASSERT_EQ(run->exit_reason, KVM_EXIT_MEMORY_FAULT);
-	TEST_ASSERT_EQ(run->memory_fault.flags, KVM_MEMORY_EXIT_FLAG_USERFAULT);
-	TEST_ASSERT_EQ(run->memory_fault.gpa, EDGE_GPA + page * PAGE_SIZE);
-
-	e->bitmap[page / bits] &= ~(1ul << (page % bits));
-	uf_run_done(e->uf, 0, uf_content(page));
 }
 
 static bool edge_bit(const int *pages, int n, int page)
@@ -685,9 +649,10 @@ TEST_F(userfault_huge, edges)
 		0, 63, 64, 508, 509, 1020, 2046, 2047, 2048, 2049, 4095, 4096,
 		EDGE_NPAGES - 1,
 	};
-	const int bits = 8 * sizeof(unsigned long);
 	const size_t size = 32 * SZ_1M;
-	struct edge e = { .uf = &self->uf };
+	struct kvm_userspace_memory_region2 region;
+	struct uf_vm *uf = &self->uf;
+	unsigned long *own = uf->bitmap;
 	int i, page, huge;
 	uint8_t *mem;
 
@@ -700,50 +665,53 @@ TEST_F(userfault_huge, edges)
 	for (page = 0; page < EDGE_NPAGES; page++)
 		*(uint64_t *)(mem + page * PAGE_SIZE + UF_DATA_OFFSET) = uf_content(page);
 
-	e.bitmap = calloc(EDGE_NPAGES / bits + 1, sizeof(unsigned long));
-	e.region = (struct kvm_userspace_memory_region2) {
+	uf->gva = EDGE_GVA;
+	uf->gpa = EDGE_GPA;
+	uf->bitmap = calloc(EDGE_NPAGES / UF_BITS_PER_WORD + 1, sizeof(unsigned long));
+	region = (struct kvm_userspace_memory_region2) {
 		.slot = EDGE_SLOT,
 		.guest_phys_addr = EDGE_GPA,
 		.memory_size = EDGE_NPAGES * PAGE_SIZE,
 		.userspace_addr = (unsigned long)mem,
 	};
-	edge_update(&e, 0);
-	virt_map_level(e.uf->vm, EDGE_GVA - EDGE_OFFSET * PAGE_SIZE,
+	edge_update(uf, &region, 0);
+	virt_map_level(uf->vm, EDGE_GVA - EDGE_OFFSET * PAGE_SIZE,
 		       EDGE_GPA - EDGE_OFFSET * PAGE_SIZE, 18 * SZ_1M, PG_LEVEL_2M);
 
 	for (page = 0; page < EDGE_NPAGES; page++)
-		edge_access(&e, page);
+		uf_access(uf, 0, UF_READ, page);
 	/* Whole huge pages: all but what the slot cuts off at both ends. */
 	huge = (EDGE_OFFSET + EDGE_NPAGES) / 512 - 1;
-	TEST_ASSERT_EQ(huge_pages(e.uf), huge);
+	TEST_ASSERT_EQ(huge_pages(uf), huge);
 
 	for (i = 0; i < ARRAY_SIZE(marked); i++)
-		e.bitmap[marked[i] / bits] |= 1ul << (marked[i] % bits);
-	edge_update(&e, KVM_MEM_USERFAULT);
+		uf_set_bit(uf, marked[i]);
+	edge_update(uf, &region, KVM_MEM_USERFAULT);
 
 	for (page = 0; page < EDGE_NPAGES; page++) {
 		if (edge_bit(marked, ARRAY_SIZE(marked), page))
-			edge_access_exits(&e, page);
+			uf_access_exits(uf, 0, UF_READ, page);
 		else
-			edge_access(&e, page);
+			uf_access(uf, 0, UF_READ, page);
 	}
 	/* Complete again. */
-	TEST_ASSERT_EQ(huge_pages(e.uf), huge);
+	TEST_ASSERT_EQ(huge_pages(uf), huge);
 
 	/* So many runs that KVM doesn't tell them apart. */
-	edge_update(&e, 0);
+	edge_update(uf, &region, 0);
 	for (page = 0; page < EDGE_NPAGES; page += 2)
-		e.bitmap[page / bits] |= 1ul << (page % bits);
-	edge_update(&e, KVM_MEM_USERFAULT);
-	TEST_ASSERT_EQ(huge_pages(e.uf), 0);
+		uf_set_bit(uf, page);
+	edge_update(uf, &region, KVM_MEM_USERFAULT);
+	TEST_ASSERT_EQ(huge_pages(uf), 0);
 	for (page = 0; page < EDGE_NPAGES; page++) {
 		if (page % 2)
-			edge_access(&e, page);
+			uf_access(uf, 0, UF_READ, page);
 		else
-			edge_access_exits(&e, page);
+			uf_access_exits(uf, 0, UF_READ, page);
 	}
-	TEST_ASSERT_EQ(huge_pages(e.uf), huge);
-	free(e.bitmap);
+	TEST_ASSERT_EQ(huge_pages(uf), huge);
+	free(uf->bitmap);
+	uf->bitmap = own;
 }
 
 int main(int argc, char *argv[])

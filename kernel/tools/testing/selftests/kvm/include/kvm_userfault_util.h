@@ -46,7 +46,8 @@ struct uf_vm {
 	struct kvm_vm *vm;
 	struct kvm_vcpu *vcpus[UF_MAX_VCPUS];
 	int nr_vcpus;
-	uint64_t gva;
+	uint64_t gva;		/* where accesses go, */
+	uint64_t gpa;		/* and what exits say it is */
 	void *mem;
 	unsigned long *bitmap;
 	uint64_t exit_flags;	/* that exits have */
@@ -126,6 +127,17 @@ static inline unsigned long *uf_bitmap_alloc(void)
 static inline void *uf_bitmap_page(struct uf_vm *uf)
 {
 	return (void *)((unsigned long)uf->bitmap & ~(PAGE_SIZE - 1ul));
+}
+
+static inline void uf_bitmap_free(unsigned long *bitmap)
+{
+	munmap((void *)((unsigned long)bitmap & ~(PAGE_SIZE - 1ul)), PAGE_SIZE);
+}
+
+static inline bool uf_test_bit(struct uf_vm *uf, int page)
+{
+	return READ_ONCE(uf->bitmap[page / UF_BITS_PER_WORD]) >>
+	       (page % UF_BITS_PER_WORD) & 1;
 }
 
 static inline void uf_set_bit(struct uf_vm *uf, int page)
@@ -219,6 +231,7 @@ static inline void __uf_vm_init(struct uf_vm *uf, int nr_vcpus, void *guest_code
 
 	uf->nr_vcpus = nr_vcpus;
 	uf->gva = UF_GVA_4K;
+	uf->gpa = UF_GPA;
 	uf->bitmap = uf_bitmap_alloc();
 	uf->exit_flags = KVM_MEMORY_EXIT_FLAG_USERFAULT;
 	uf->vm = __vm_create_with_vcpus(shape, nr_vcpus, 0, guest_code, uf->vcpus);
@@ -243,7 +256,7 @@ static inline void uf_vm_init(struct uf_vm *uf, int nr_vcpus, void *guest_code,
 static inline void uf_vm_free(struct uf_vm *uf)
 {
 	kvm_vm_free(uf->vm);
-	munmap(uf_bitmap_page(uf), PAGE_SIZE);
+	uf_bitmap_free(uf->bitmap);
 	TEST_ASSERT_EQ(uf_warn_count(), uf->warn_count);
 }
 
@@ -289,7 +302,7 @@ static inline void uf_run_exits(struct uf_vm *uf, int id, int page)
 		    exit_reason_str(run->exit_reason));
 	TEST_ASSERT_EQ(run->exit_reason, KVM_EXIT_MEMORY_FAULT);
 	TEST_ASSERT_EQ(run->memory_fault.flags, uf->exit_flags);
-	TEST_ASSERT_EQ(run->memory_fault.gpa, UF_GPA + page * PAGE_SIZE);
+	TEST_ASSERT_EQ(run->memory_fault.gpa, uf->gpa + page * PAGE_SIZE);
 	TEST_ASSERT_EQ(run->memory_fault.size, PAGE_SIZE);
 }
 
@@ -312,6 +325,25 @@ static inline void uf_access_exits(struct uf_vm *uf, int id, enum uf_op op, int 
 	uf_run_exits(uf, id, page);
 	uf_clear_bit(uf, page);
 	uf_run_done(uf, id, uf_expected(op, page));
+}
+
+/* What the guest of @id says at its end: that it is done, or what is wrong. */
+static inline void uf_guest_done(struct uf_vm *uf, int id)
+{
+	struct kvm_vcpu *vcpu = uf->vcpus[id];
+	struct ucall uc;
+
+	switch (get_ucall(vcpu, &uc)) {
+	case UCALL_DONE:
+		break;
+	case UCALL_ABORT:
+		REPORT_GUEST_ASSERT(uc);
+		break;
+	default:
+		TEST_FAIL("vCPU %d: unexpected exit, reason %u (%s)", id,
+			  vcpu->run->exit_reason,
+			  exit_reason_str(vcpu->run->exit_reason));
+	}
 }
 
 #endif /* SELFTEST_KVM_USERFAULT_UTIL_H */
