@@ -1,9 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# build-linux.sh TREE [STAMP]: builds the bzImage of build/TREE/src in
-# build/TREE/out; touches STAMP when it came out new.  TREE is linux or
-# linux-stock.
+# build-linux.sh KERNEL [STAMP]: builds a kernel in build/KERNEL/out; touches
+# STAMP when it came out new.  KERNEL is one of those below.
 
 set -eu
 
@@ -11,11 +10,28 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/common.sh
 . "$root/scripts/common.sh"
 
-tree=$1 stamp=${2:-}
+kernel=$1 stamp=${2:-}
+
+# The tree that it is built from, its architecture, and its configuration: parts
+# of testbed/, each on top of those before.
+arch=x86
+case $kernel in
+linux) tree=linux parts='linux linux-x86' ;;
+linux-stock) tree=linux-stock parts='linux linux-x86' ;;
+linux-debug) tree=linux parts='linux linux-x86 linux-debug' ;;
+linux-lockstat) tree=linux parts='linux linux-x86 linux-lockstat' ;;
+linux-arm64) tree=linux parts='linux linux-arm64' arch=arm64 ;;
+*) die "$kernel: no such kernel" ;;
+esac
+
+case $arch in
+x86) cross='' image=arch/x86/boot/bzImage ;;
+arm64) cross=aarch64-linux-gnu- CC=${cross}gcc image=arch/arm64/boot/Image ;;
+esac
+
 src=$build/$tree/src
-out=$build/$tree/out
-image=$out/arch/x86/boot/bzImage
-fragment=$root/testbed/linux.config
+out=$build/$kernel/out
+fragment=$out/.fragment
 ccache_for "$tree"
 
 # A date in the kernel would be all that differs from one build to the next.
@@ -25,7 +41,8 @@ KBUILD_BUILD_HOST=postern
 export KBUILD_BUILD_TIMESTAMP KBUILD_BUILD_USER KBUILD_BUILD_HOST
 
 run_make() {
-    make -C "$src" O="$out" CC="$(cc_command)" -j"$(jobs)" "$@"
+    make -C "$src" O="$out" ARCH="$arch" CROSS_COMPILE="$cross" \
+        CC="$(cc_command)" -j"$(jobs)" "$@"
 }
 
 # known SYMBOL: does the tree have such an option at all?
@@ -53,19 +70,26 @@ lost() {
         done
 }
 
+wanted_parts() {
+    for part in $parts; do
+        cat "$root/testbed/$part.config"
+    done
+}
+
 configure_linux() {
-    sum=$(sha256sum <"$fragment")
-    if [ -f "$out/.config" ] && [ "$(cat "$out/.fragment" 2>/dev/null)" = "$sum" ]; then
+    sum=$(wanted_parts | sha256sum)
+    if [ -f "$out/.config" ] && [ "$(cat "$out/.configured" 2>/dev/null)" = "$sum" ]; then
         return 0
     fi
     mkdir -p "$out"
-    logged "$tree-config" run_make KCONFIG_ALLCONFIG="$fragment" allnoconfig ||
-        die "$tree cannot be configured"
+    wanted_parts >"$fragment"
+    logged "$kernel-config" run_make KCONFIG_ALLCONFIG="$fragment" allnoconfig ||
+        die "$kernel cannot be configured"
     missing=$(lost)
     # shellcheck disable=SC2086 # one a line; here in one line
-    [ -z "$missing" ] || die "testbed/linux.config asks for options that did not \
-take effect in $tree (dependencies?):" $missing
-    echo "$sum" >"$out/.fragment"
+    [ -z "$missing" ] || die "testbed/*.config ask for options that did not \
+take effect in $kernel (dependencies?):" $missing
+    echo "$sum" >"$out/.configured"
 }
 
 configure_linux
@@ -78,8 +102,8 @@ if [ "$tree" = linux-stock ]; then
     rm -f "$out/.built"
 fi
 
-watched "$tree-build" "$tree" run_make bzImage || die "$tree does not build"
-if [ -n "$stamp" ] && { [ ! -e "$stamp" ] || [ -n "$(find "$image" -newer "$stamp")" ]; }; then
+watched "$kernel-build" "$kernel" run_make "${image##*/}" || die "$kernel does not build"
+if [ -n "$stamp" ] && { [ ! -e "$stamp" ] || [ -n "$(find "$out/$image" -newer "$stamp")" ]; }; then
     touch "$stamp"
 fi
 [ "$tree" != linux-stock ] || echo "$sum" >"$out/.built"
