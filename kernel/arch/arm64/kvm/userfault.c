@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM userfault for arm64's stage 2.
+ *
+ * Copyright 2026 Postern developers
+ */
+#include <linux/kvm_host.h>
+#include <linux/lockdep.h>
+
+#include <asm/kvm_emulate.h>
+#include <asm/kvm_mmu.h>
+#include <asm/kvm_nested.h>
+#include <asm/kvm_pgtable.h>
+
+#include "userfault.h"
+
+int __kvm_faultin_userfault(struct kvm_vcpu *vcpu, struct kvm_memory_slot *memslot,
+			    gfn_t gfn)
+{
+	int r = kvm_userfault_test(memslot, gfn);
+
+	if (r < 0)
+		return r;
+
+	if (!r) {
+		kvm_userfault_resolved(vcpu, gfn);
+		return 0;
+	}
+
+	kvm_userfault_prepare_exit(vcpu, gfn, kvm_is_write_fault(vcpu),
+				   kvm_vcpu_trap_is_exec_fault(vcpu), false);
+	return -EFAULT;
+}
+
+/* All of the block of @size around @gfn is in the memslot, and there. */
+static bool userfault_block_clear(const struct kvm_memory_slot *memslot, gfn_t gfn,
+				  unsigned long size)
+{
+	unsigned long npages = size >> PAGE_SHIFT;
+
+	gfn = ALIGN_DOWN(gfn, npages);
+	return gfn >= memslot->base_gfn &&
+	       gfn + npages <= memslot->base_gfn + memslot->npages &&
+	       kvm_userfault_range_clear(memslot, gfn, npages);
+}
+
+unsigned long __kvm_userfault_max_size(struct kvm *kvm, struct kvm_memory_slot *memslot,
+				       unsigned long hva)
+{
+	gfn_t gfn = hva_to_gfn_memslot(hva, memslot);
+
+	/* Dirty logging wants small pages anyway. */
+	if (kvm_slot_dirty_track_enabled(memslot) ||
+	    !userfault_block_clear(memslot, gfn, PMD_SIZE))
+		return PAGE_SIZE;
+
+	/*
+	 * So many bits are worth reading only if it is known that they matter.
+	 * Where it isn't yet, a later fault replaces smaller blocks by this one.
+	 */
+	if (get_user_mapping_size(kvm, hva) < (long)PUD_SIZE ||
+	    !userfault_block_clear(memslot, gfn, PUD_SIZE))
+		return PMD_SIZE;
+
+	return PUD_SIZE;
+}
+
+/* The block or page that stage 2 maps around @ipa, if it does. */
+static unsigned long userfault_mapped_size(struct kvm_pgtable *pgt, phys_addr_t ipa)
+{
+	kvm_pte_t pte = 0;
+	s8 level = KVM_PGTABLE_LAST_LEVEL;
+
+	if (kvm_pgtable_get_leaf(pgt, ipa, &pte, &level) || !kvm_pte_valid(pte))
+		return PAGE_SIZE;
+
+	return kvm_granule_size(level);
+}
+
+void kvm_arch_userfault_zap(struct kvm *kvm, gfn_t start, gfn_t end)
+{
+	phys_addr_t first = gfn_to_gpa(start), last = gfn_to_gpa(end - 1);
+	struct kvm_s2_mmu *mmu = &kvm->arch.mmu;
+
+	lockdep_assert_held(&kvm->slots_lock);
+
+	write_lock(&kvm->mmu_lock);
+
+	/*
+	 * A block that is partly in the range goes as a whole: have the TLBs
+	 * invalidated for all of it.
+	 */
+	first = ALIGN_DOWN(first, userfault_mapped_size(mmu->pgt, first));
+	last = ALIGN(last + 1, userfault_mapped_size(mmu->pgt, last));
+	kvm_stage2_unmap_range(mmu, first, last - first, true);
+
+	/* Shadow page tables can't be looked up by the hypervisor's IPA. */
+	kvm_nested_s2_unmap(kvm, true);
+
+	write_unlock(&kvm->mmu_lock);
+}
+
+void kvm_arch_userfault_recover(struct kvm *kvm, const struct kvm_memory_slot *slot)
+{
+	/*
+	 * As after dirty logging, pages stay mapped one by one until a fault
+	 * finds that they can be a block.
+	 */
+}
