@@ -252,6 +252,9 @@ bool kvm_userfault_range_clear(const struct kvm_memory_slot *slot, gfn_t gfn,
 	if (!bitmap)
 		return true;
 
+	/* As in kvm_userfault_test(). */
+	index = array_index_nospec(index, slot->npages);
+
 	for (; npages; npages -= end - offset, index += end - offset) {
 		offset = index % BITS_PER_LONG;
 		end = min(offset + npages, CHUNK_BITS);

@@ -11,12 +11,24 @@
 
 #include "userfault.h"
 
+/* All of the huge page of @level around @gfn is in the memslot, and there. */
+static bool userfault_hpage_clear(const struct kvm_memory_slot *slot, gfn_t gfn,
+				  u8 level)
+{
+	unsigned long npages = KVM_PAGES_PER_HPAGE(level);
+
+	gfn = gfn_round_for_level(gfn, level);
+	return gfn >= slot->base_gfn &&
+	       gfn + npages <= slot->base_gfn + slot->npages &&
+	       kvm_userfault_range_clear(slot, gfn, npages);
+}
+
 /*
  * The largest page with the faulting one in it whose bits are all clear.  The
  * size of the host's page and all else that KVM asks of a huge mapping is
  * looked at later, under mmu_lock, where the bitmap can't be read.
  */
-static u8 userfault_max_level(const struct kvm_page_fault *fault)
+static u8 userfault_max_level(struct kvm *kvm, const struct kvm_page_fault *fault)
 {
 	const struct kvm_memory_slot *slot = fault->slot;
 	u8 level;
@@ -26,12 +38,16 @@ static u8 userfault_max_level(const struct kvm_page_fault *fault)
 		return PG_LEVEL_4K;
 
 	for (level = PG_LEVEL_4K; level < fault->max_level; level++) {
-		unsigned long npages = KVM_PAGES_PER_HPAGE(level + 1);
-		gfn_t gfn = gfn_round_for_level(fault->gfn, level + 1);
+		/*
+		 * So many bits are worth reading only if it is known that they
+		 * matter.  Where it isn't yet, a later fault replaces smaller
+		 * mappings by this one.
+		 */
+		if (level + 1 > PG_LEVEL_2M &&
+		    host_pfn_mapping_level(kvm, fault->gfn, slot) <= level)
+			break;
 
-		if (gfn < slot->base_gfn ||
-		    gfn + npages > slot->base_gfn + slot->npages ||
-		    !kvm_userfault_range_clear(slot, gfn, npages))
+		if (!userfault_hpage_clear(slot, fault->gfn, level + 1))
 			break;
 	}
 	return level;
@@ -48,7 +64,7 @@ int __kvm_mmu_faultin_userfault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fa
 	if (!r) {
 		if (!fault->prefetch)
 			kvm_userfault_resolved(vcpu, fault->gfn);
-		fault->max_level = userfault_max_level(fault);
+		fault->max_level = userfault_max_level(vcpu->kvm, fault);
 		return RET_PF_CONTINUE;
 	}
 
