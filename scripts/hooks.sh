@@ -34,7 +34,7 @@ trap 'exit 1' HUP INT TERM
 
 # quilt, untouched by the user's settings for other work
 run_quilt() {
-    QUILT_PATCHES=patches QUILT_SERIES=series QUILT_PC=.pc \
+    QUILT_PATCHES=patches QUILT_DIFF_OPTS=-p QUILT_SERIES=series QUILT_PC=.pc \
         quilt --quiltrc /dev/null "$@"
 }
 
