@@ -355,7 +355,7 @@ static void run_fuzz(int nr_vcpus, int seconds)
 	for (end = time(NULL) + seconds; time(NULL) < end;) {
 		act(&rng);
 		usleep(guest_random_u32(&rng) % 3000);
-		huge_pages = max(huge_pages, vm_get_stat(uf.vm, "pages_2m"));
+		huge_pages = max(huge_pages, uf_huge_mappings(&uf));
 	}
 
 	stop = true;

@@ -54,17 +54,23 @@ TEST_F(memslot, unaligned_bitmap)
 	test_einval(uf, KVM_MEM_USERFAULT, (unsigned long)uf->bitmap + 4);
 }
 
-/* Where userspace's part of the address space ends: 47 or 56 bits. */
+/* Where userspace's part of the address space ends, of the sizes it may have. */
 static uint64_t user_end(void)
 {
 	void *hint = (void *)(1ull << 50);
+	bool large;
 	void *p;
 
 	p = mmap(hint, PAGE_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	TEST_ASSERT(p != MAP_FAILED, "mmap() failed: errno %d", errno);
 	munmap(p, PAGE_SIZE);
+	large = p == hint;
 
-	return (1ull << (p == hint ? 56 : 47)) - PAGE_SIZE;
+#ifdef __aarch64__
+	return 1ull << (large ? 52 : 48);
+#else
+	return (1ull << (large ? 56 : 47)) - PAGE_SIZE;
+#endif
 }
 
 TEST_F(memslot, kernel_bitmap)
@@ -75,6 +81,14 @@ TEST_F(memslot, kernel_bitmap)
 	test_einval(uf, KVM_MEM_USERFAULT, -(uint64_t)SZ_2M);
 	test_einval(uf, KVM_MEM_USERFAULT, user_end() - UF_BITMAP_SIZE / 2);
 	test_einval(uf, KVM_MEM_USERFAULT, -(uint64_t)(UF_BITMAP_SIZE / 2));
+}
+
+/* A tag is no part of an address, and not canonical where there are no tags. */
+TEST_F(memslot, tagged_bitmap)
+{
+	struct uf_vm *uf = &self->uf;
+
+	test_einval(uf, KVM_MEM_USERFAULT, (unsigned long)uf->bitmap | 1ull << 60);
 }
 
 /* Without the flag the field is padding as ever, whatever is in it. */

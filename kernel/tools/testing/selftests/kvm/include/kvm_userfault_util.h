@@ -13,6 +13,11 @@
 #include "processor.h"
 #include "test_util.h"
 
+/* The tests are for pages of this size. */
+#ifndef PAGE_SIZE
+#define PAGE_SIZE		((unsigned long)SZ_4K)
+#endif
+
 #define UF_MAX_VCPUS		4
 #define UF_SLOT			10
 #define UF_GPA			0x40000000ull
@@ -24,8 +29,8 @@
 #define UF_BITMAP_SIZE		(UF_NPAGES / 8)
 
 /*
- * The slot in the guest's page tables: once in 4KiB pages, once in 2MiB pages.
- * It makes a difference where KVM shadows those page tables.
+ * The slot in the guest's page tables: once in 4KiB pages, once in 2MiB pages
+ * where KVM may shadow those page tables, as it makes a difference there.
  */
 #define UF_GVA_4K		0x40000000ull
 #define UF_GVA_2M		0x80000000ull
@@ -58,6 +63,83 @@ static struct {
 	uint64_t op;
 	uint64_t gva;
 } uf_cmds[UF_MAX_VCPUS];
+
+#ifdef __x86_64__
+
+static inline void uf_put_function(uint8_t *code, uint32_t value)
+{
+	code[0] = 0xb8;				/* mov $value, %eax */
+	memcpy(&code[1], &value, sizeof(value));
+	code[5] = 0xc3;				/* ret */
+}
+
+static inline void uf_map_2m(struct kvm_vm *vm, uint64_t gva, uint64_t gpa, size_t size)
+{
+	virt_map_level(vm, gva, gpa, size, PG_LEVEL_2M);
+}
+
+static inline uint64_t uf_small_mappings(struct uf_vm *uf)
+{
+	return vm_get_stat(uf->vm, "pages_4k");
+}
+
+static inline uint64_t uf_huge_mappings(struct uf_vm *uf)
+{
+	return vm_get_stat(uf->vm, "pages_2m");
+}
+
+#elif defined(__aarch64__)
+
+static inline void uf_put_function(uint8_t *code, uint32_t value)
+{
+	const uint32_t insns[] = {
+		0x52800000 | (value & 0xffff) << 5,	/* mov  w0, #low */
+		0x72a00000 | (value >> 16) << 5,	/* movk w0, #high, lsl #16 */
+		0xd65f03c0,				/* ret */
+	};
+
+	memcpy(code, insns, sizeof(insns));
+}
+
+/* Nothing shadows stage 1. */
+static inline void uf_map_2m(struct kvm_vm *vm, uint64_t gva, uint64_t gpa, size_t size)
+{
+	virt_map(vm, gva, gpa, size / PAGE_SIZE);
+}
+
+/* How many leaf entries of stage 2 are on @level, by KVM's dump of all ranges. */
+static inline uint64_t uf_count_mappings(struct uf_vm *uf, int level, size_t size)
+{
+	unsigned long start, end;
+	char path[100], line[200];
+	uint64_t count = 0;
+	int its_level;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/kvm/%d-%d/stage2_page_tables",
+		 getpid(), uf->vm->fd);
+	f = fopen(path, "r");
+	TEST_ASSERT(f, "no %s: errno %d", path, errno);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "0x%lx-0x%lx %*u%*c %d", &start, &end, &its_level) == 3 &&
+		    its_level == level && !strchr(line, 'F'))
+			count += (end - start) / size;
+	fclose(f);
+
+	return count;
+}
+
+static inline uint64_t uf_small_mappings(struct uf_vm *uf)
+{
+	return uf_count_mappings(uf, 3, PAGE_SIZE);
+}
+
+static inline uint64_t uf_huge_mappings(struct uf_vm *uf)
+{
+	return uf_count_mappings(uf, 2, SZ_2M);
+}
+
+#endif
 
 static inline uint32_t uf_content(int page)
 {
@@ -94,13 +176,9 @@ static inline void uf_guest_code(int id)
 static inline void uf_fill_page(struct uf_vm *uf, int page, uint32_t value)
 {
 	uint8_t *p = (uint8_t *)uf->mem + page * PAGE_SIZE;
-	uint8_t *code = p + UF_CODE_OFFSET;
 
 	*(uint64_t *)(p + UF_DATA_OFFSET) = value;
-
-	code[0] = 0xb8;				/* mov $value, %eax */
-	memcpy(&code[1], &value, sizeof(value));
-	code[5] = 0xc3;				/* ret */
+	uf_put_function(p + UF_CODE_OFFSET, value);
 }
 
 static inline void uf_fill_all(struct uf_vm *uf)
@@ -226,6 +304,8 @@ static inline void __uf_vm_init(struct uf_vm *uf, int nr_vcpus, void *guest_code
 {
 	int i;
 
+	TEST_REQUIRE(getpagesize() == PAGE_SIZE);
+
 	uf_clear_warn_once();
 	uf->warn_count = uf_warn_count();
 
@@ -241,7 +321,7 @@ static inline void __uf_vm_init(struct uf_vm *uf, int nr_vcpus, void *guest_code
 	vm_userspace_mem_region_add(uf->vm, src, UF_GPA, UF_SLOT, UF_NPAGES,
 				    slot_flags);
 	virt_map(uf->vm, UF_GVA_4K, UF_GPA, UF_NPAGES);
-	virt_map_level(uf->vm, UF_GVA_2M, UF_GPA, UF_SIZE, PG_LEVEL_2M);
+	uf_map_2m(uf->vm, UF_GVA_2M, UF_GPA, UF_SIZE);
 
 	uf->mem = addr_gpa2hva(uf->vm, UF_GPA);
 	uf_fill_all(uf);
