@@ -4,8 +4,10 @@
 # apt.sh install PACKAGE...     installs packages
 # apt.sh source NAME SERIES     brings the source package NAME, a version of
 #                               SERIES, into the cache
+# apt.sh binary PACKAGE ARCH    brings the package of Debian's architecture
+#                               ARCH into the cache; dpkg does not hear of it
 #
-# Both go through an apt configuration of our own: its source lists, package
+# All go through an apt configuration of our own: its source lists, package
 # lists and caches lie in the project's cache folder, and /etc/apt is only
 # read.  From there comes the address of the mirror that this machine uses;
 # what else a machine has in /etc/apt neither helps nor disturbs.  The suites
@@ -20,6 +22,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 apt_etc=${POSTERN_ETC_APT:-/etc/apt}
 source_suites='trixie trixie-updates'
 sources=$cache/sources
+binaries=$cache/binaries
 newline='
 '
 
@@ -67,6 +70,13 @@ stanza() {
     _keyring=$(keyring)
     printf 'Types: %s\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n\n' \
         "$1" "$2" "$3" "$_keyring"
+}
+
+# machine_stanzas: for the packages of this machine's own suites
+machine_stanzas() {
+    machine_entries | while read -r uri suite; do
+        stanza deb "$uri" "$suite"
+    done
 }
 
 # configure_apt NAME: apt's configuration for one purpose, $conf; what it is
@@ -124,23 +134,25 @@ growth() {
     say "    $2: $(du -sm "$1" | cut -f 1) MiB so far"
 }
 
-# download NAME VERSION: a source package into the cache.  Not to be called
-# where its status is looked at: set -e would do nothing in here.
+# download NAME FOLDER SUMS ARGUMENT...: what apt-get downloads of package NAME
+# when called so goes into FOLDER of the cache, its checksums into SUMS there.
+# Not to be called where its status is looked at: set -e would do nothing here.
 download() {
-    partial=$sources/partial-$1
+    package=$1 folder=$2 sums=$3
+    shift 3
+    partial=$folder/partial-$package
     rm -rf "$partial"
-    mkdir "$partial"
-    ticking growth "$partial" "$1" &
+    mkdir -p "$partial"
+    ticking growth "$partial" "$package" &
     ticker=$!
     result=0
-    (cd "$partial" && logged "download-$1" \
-        apt-get -c "$conf" source --download-only -q "$1=$2") || result=$?
+    (cd "$partial" && logged "download-$package" apt-get -c "$conf" -q "$@") || result=$?
     kill "$ticker" 2>/dev/null
     wait "$ticker" 2>/dev/null || :
-    [ "$result" = 0 ] || die "$1 $2 could not be downloaded"
+    [ "$result" = 0 ] || die "$package could not be downloaded"
     # apt has checked them all; from now on they count as there.
-    (cd "$partial" && sha256sum "$1"_* >"$1_$(upstream_version "$2").sha256")
-    mv "$partial"/* "$sources/"
+    (cd "$partial" && sha256sum "$package"_* >"$sums")
+    mv "$partial"/* "$folder/"
     rmdir "$partial"
 }
 
@@ -152,9 +164,7 @@ install)
     first=$(mirrors)
     first=${first%%"$newline"*}
     {
-        machine_entries | while read -r uri suite; do
-            stanza deb "$uri" "$suite"
-        done
+        machine_stanzas
         [ "$(codename)" = bookworm ] && stanza deb "$first" bookworm-backports
         :
     } >"$dir/postern.sources"
@@ -198,7 +208,27 @@ source)
     [ -n "$version" ] || die "the archive has no $name $series.*, only \
 $(echo "$versions" | tr '\n' ' '): name an unpacked tree by --$name-source=DIR"
     say "    downloading $name $version (log: $logs/download-$name.log)"
-    download "$name" "$version"
+    download "$name" "$sources" "${name}_$(upstream_version "$version").sha256" \
+        source --download-only "$name=$version"
     ;;
-*) die "usage: apt.sh install PACKAGE... | source NAME SERIES" ;;
+binary)
+    name=$2 arch=$3
+    configure_apt "binary-$arch"
+    # What is installed here is of no concern, nor for what architectures.
+    cat >>"$conf" <<END
+APT::Architecture "$arch";
+#clear APT::Architectures;
+APT::Architectures:: "$arch";
+Dir::State::status "$dir/status";
+END
+    : >"$dir/status"
+    # Not in the pipe: nobody would see it fail there.
+    mirrors >/dev/null
+    machine_stanzas >"$dir/postern.sources"
+    say "    fetching the index for $arch (log: $logs/apt-lists.log)"
+    lists || die "the archive's index for $arch could not be fetched"
+    say "    downloading $name for $arch (log: $logs/download-$name.log)"
+    download "$name" "$binaries" "${name}_$arch.sha256" download "$name"
+    ;;
+*) die "usage: apt.sh install PACKAGE... | source NAME SERIES | binary PACKAGE ARCH" ;;
 esac

@@ -28,7 +28,10 @@ stub() {
 
 stub apt-get <<END
 echo "\$*" >>"$work/called"
-case \$* in *' source '*) echo content >qemu_10.0.1.orig.tar.xz ;; esac
+case \$* in
+*' source '*) echo content >qemu_10.0.1.orig.tar.xz ;;
+*' download tool') echo content >tool_1%3a2_odd.deb ;;
+esac
 END
 stub apt-cache <<'END'
 printf 'Package: qemu\nVersion: 1:10.0.1-1\n'
@@ -40,6 +43,9 @@ matches "without a mirror it stops" "$said" "no entry for Debian's suite"
 matches "with an error" "$said" '^status 1$'
 said=$(apt install some-package)
 matches "to install as well" "$said" "no entry for Debian's suite"
+matches "with an error" "$said" '^status 1$'
+said=$(apt binary tool odd)
+matches "for another architecture as well" "$said" "no entry for Debian's suite"
 matches "with an error" "$said" '^status 1$'
 is "and apt is not even called" "$(cat "$work/called" 2>/dev/null || :)" ""
 
@@ -60,5 +66,16 @@ rm "$work/bin/sha256sum"
 apt source qemu 10.0 >/dev/null
 is "with them it is" "$(cd "$sources" && sha256sum -c qemu_10.0.1.sha256)" \
     "qemu_10.0.1.orig.tar.xz: OK"
+
+apt binary tool odd >/dev/null
+is "a package of another architecture, too" \
+    "$(cd "$XDG_CACHE_HOME/postern/binaries" && sha256sum -c tool_odd.sha256)" \
+    "tool_1%3a2_odd.deb: OK"
+conf=$(sed -n 's/^-c \([^ ]*\).* download tool$/\1/p' "$work/called")
+is "is asked of apt as its only one" \
+    "$(apt-config -c "$conf" dump | grep '^APT::Architecture' | sort -u)" \
+    'APT::Architecture "odd";
+APT::Architectures "";
+APT::Architectures:: "odd";'
 
 done_testing
