@@ -34,7 +34,7 @@ prepare: build/reconfigure
 	@scripts/sync.sh
 
 # What it takes is asked again when the list of it changes.
-build/reconfigure: scripts/deps.list scripts/upstream.versions
+build/reconfigure: scripts/deps.list scripts/deps-aarch64.list scripts/upstream.versions
 	@if [ -f $@ ]; then sh $@ --install-deps; else ./configure --install-deps; fi
 
 help:

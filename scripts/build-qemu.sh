@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# build-qemu.sh configure       sets up build/qemu/out by QEMU's configure
-# build-qemu.sh build [STAMP]   builds there; touches STAMP when something
-#                               came out new
+# build-qemu.sh configure            sets up build/qemu/out by QEMU's configure
+# build-qemu.sh build ARCH [STAMP]   builds there what is used of the target
+#                                    ARCH; touches STAMP when something came
+#                                    out new
 
 set -eu
 
@@ -12,23 +13,26 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/scripts/common.sh"
 
 out=$build/qemu/out
-targets=x86_64-softmmu
 ccache_for qemu
 
 # Only what a test host and its guests use, so that a build stays short.
 # virtfs (with attr) carries L1's root file system, slirp a guest's network.
 set -- "$@" -- \
-    "--target-list=$targets" \
+    "--target-list=$(target_list)" \
     --without-default-features \
     --enable-system --enable-kvm --enable-tcg --enable-slirp \
     --enable-virtfs --enable-attr --enable-cap-ng --enable-fdt=system \
     --disable-install-blobs --disable-docs --disable-download \
     --enable-trace-backends=log \
     --python=/usr/bin/python3 "--cc=$(cc_command)"
+! has_target aarch64 || set -- "$@" --with-devices-aarch64=testbed
 
-command=$1
-stamp=
+command=$1 arch='' stamp=''
 shift
+if [ "$1" != -- ]; then
+    arch=$1
+    shift
+fi
 if [ "$1" != -- ]; then
     stamp=$1
     shift
@@ -68,24 +72,25 @@ configure_qemu() {
     link_firmware
 }
 
-# what a test run uses of it: the emulator, upstream's migration tests, and
-# every test program of ours
+# what a test run uses of it: the emulator and, for x86_64, upstream's migration
+# tests and every test program of ours
 programs() {
-    for target in $(echo "$targets" | tr , ' '); do
-        echo "qemu-system-${target%-softmmu}"
-    done
+    echo "qemu-system-$arch"
+    [ "$arch" = x86_64 ] || return 0
     echo tests/qtest/migration-test
     ninja -C "$out" -t targets all |
         sed -n 's,^\(tests/[a-z]*/[a-z0-9-]*\(postern\|userfault\)[a-z0-9-]*\): [a-z]*_LINKER.*,\1,p'
 }
 
 build_qemu() {
+    log=qemu-build title=QEMU
+    [ "$arch" = x86_64 ] || log=qemu-$arch-build title="QEMU for $arch"
     configure_qemu "$@"
     # A change to a build description is taken in first: it may add programs.
-    watched qemu-build QEMU ninja -C "$out" build.ninja || die "QEMU: no build"
+    watched "$log" QEMU ninja -C "$out" build.ninja || die "QEMU: no build"
     list=$(programs)
     # shellcheck disable=SC2086 # names without blanks
-    watched qemu-build QEMU ninja -C "$out" -j "$(jobs)" $list ||
+    watched "$log" "$title" ninja -C "$out" -j "$(jobs)" $list ||
         die "QEMU does not build"
     [ -n "$stamp" ] || return 0
     for program in $list; do
@@ -96,8 +101,8 @@ build_qemu() {
     done
 }
 
-case $command in
-configure) configure_qemu "$@" ;;
-build) build_qemu "$@" ;;
-*) die "usage: build-qemu.sh configure | build [STAMP]" ;;
+case $command:$arch in
+configure:) configure_qemu "$@" ;;
+build:?*) build_qemu "$@" ;;
+*) die "usage: build-qemu.sh configure | build ARCH [STAMP]" ;;
 esac

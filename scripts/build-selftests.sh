@@ -11,14 +11,16 @@
 
 set -eu
 
-tests="userfault_test userfault_memslot_test userfault_async_pf_test
+# Those for every architecture, and those of one.
+tests="access_tracking_perf_test demand_paging_test dirty_log_test
+       kvm_page_table_test memslot_modification_stress_test memslot_perf_test
+       set_memory_region_test"
+tests_x86="userfault_test userfault_memslot_test userfault_async_pf_test
        userfault_stress_test userfault_gmem_test userfault_fuzz_test
        userfault_nested_test
-       demand_paging_test set_memory_region_test memslot_perf_test
-       access_tracking_perf_test dirty_log_test guest_memfd_test
-       kvm_page_table_test memslot_modification_stress_test
-       pre_fault_memory_test x86_64/private_mem_conversions_test
-       x86_64/private_mem_kvm_exits_test"
+       guest_memfd_test pre_fault_memory_test
+       x86_64/private_mem_conversions_test x86_64/private_mem_kvm_exits_test"
+tests_arm64="aarch64/page_fault_test"
 
 if [ $# -ne 2 ]; then
     echo "usage: $0 LINUX-SOURCE BUILD-DIRECTORY" >&2
@@ -43,15 +45,26 @@ unset MAKEFLAGS MFLAGS MAKELEVEL
 # The kernel's headers as userspace sees them.  The machine's own lack what this
 # tree adds.  Not headers_install: it would give all of them a new time stamp.
 headers=$out/headers
-mkdir -p "$headers"
+mkdir -p "$headers" "$out/tools"
 "$make" -s -C "$src" O="$headers" -j"$jobs" headers
+
+case ${ARCH:-$(uname -m)} in
+arm64 | aarch64)
+    tests="$tests $tests_arm64"
+    # Where they run there may be no libraries.
+    LDFLAGS="${LDFLAGS:-} -static"
+    export LDFLAGS
+    ;;
+*) tests="$tests $tests_x86" ;;
+esac
 
 targets=
 for t in $tests; do
     targets="$targets $out/$t"
 done
 
+# arm64's makefile puts headers that it makes into the tree, or into abs_objdir.
 # shellcheck disable=SC2086 # a list
 "$make" -s -C "$src/tools/testing/selftests/kvm" -j"$jobs" \
-        OUTPUT="$out" INSTALL_HDR_PATH="$headers/usr" \
+        OUTPUT="$out" abs_objdir="$out" INSTALL_HDR_PATH="$headers/usr" \
         KHDR_INCLUDES="-isystem $headers/usr/include" CC="$cc" $targets

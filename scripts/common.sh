@@ -10,6 +10,7 @@ build=$root/build
 logs=$build/logs
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/postern
 record=$root/scripts/upstream.versions
+default_targets=x86_64-softmmu,aarch64-softmmu
 
 # What the user set for other work must not change how tools word things,
 # nor a make that started us reach the makes that we start.
@@ -28,6 +29,20 @@ warn() {
 die() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2
     exit 1
+}
+
+# target_list: what is emulated and run, as configure was told; x86_64 is
+# always there, aarch64 need not be
+target_list() {
+    cat "$build/target-list" 2>/dev/null || echo "$default_targets"
+}
+
+# has_target ARCH: is it among them?
+has_target() {
+    case ,$(target_list), in
+    *",$1-softmmu,"*) return 0 ;;
+    *) return 1 ;;
+    esac
 }
 
 # jobs: how many processes a build may use at a time

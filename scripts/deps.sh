@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# deps.sh check     names, all at once, what deps.list asks for and is not there
+# deps.sh check     names, all at once, what deps*.list ask for and is not there
 # deps.sh install   installs it from the Debian archive
 
 set -eu
@@ -33,6 +33,11 @@ has_file() {
     done
     return 1
 }
+
+# The archive's own key is needed only to fetch from the archive.
+lists=deps.list
+[ "${POSTERN_NEED_ARCHIVE:-1}" != 1 ] || lists="$lists deps-archive.list"
+! has_target aarch64 || lists="$lists deps-aarch64.list"
 
 has() {
     _kind=$1 _name=$2 _package=$3
@@ -71,12 +76,8 @@ title() {
 # missing KINDS: "title<TAB>package" for each thing of those kinds that is
 # not there
 missing() {
-    # The archive's own key is needed only to fetch from the archive.
-    if [ "${POSTERN_NEED_ARCHIVE:-1}" = 1 ]; then
-        cat "$root/scripts/deps.list" "$root/scripts/deps-archive.list"
-    else
-        cat "$root/scripts/deps.list"
-    fi | while read -r kind name package; do
+    # shellcheck disable=SC2086 # a list of names
+    (cd "$root/scripts" && cat $lists) | while read -r kind name package; do
         case $kind in
         '' | '#') continue ;;
         esac

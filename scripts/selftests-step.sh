@@ -1,8 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# selftests-step.sh STAMP: builds the KVM selftests in build/linux/selftests
-# (see build-selftests.sh); touches STAMP when one came out new.
+# selftests-step.sh ARCH STAMP: builds the KVM selftests for the architecture
+# that Linux calls ARCH (see build-selftests.sh), in build/linux/selftests for
+# x86 and build/linux/selftests-ARCH for others; touches STAMP when one came
+# out new.
 
 set -eu
 
@@ -10,13 +12,17 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/common.sh
 . "$root/scripts/common.sh"
 
-stamp=$1
-out=$build/linux/selftests
+ARCH=$1 stamp=$2
+case $ARCH in
+x86) name=selftests CROSS_COMPILE='' CC=$(cc_command) ;;
+arm64) name=selftests-$ARCH CROSS_COMPILE=aarch64-linux-gnu- CC=$(CC=${CROSS_COMPILE}gcc cc_command) ;;
+*) die "$ARCH: no such architecture" ;;
+esac
+out=$build/linux/$name
 ccache_for linux
-CC=$(cc_command)
-export CC
+export ARCH CROSS_COMPILE CC
 
-watched selftests-build "KVM selftests" \
+watched "$name-build" "KVM $name" \
     sh "$root/scripts/build-selftests.sh" "$build/linux/src" "$out" ||
     die "the KVM selftests do not build"
 if [ ! -e "$stamp" ] ||

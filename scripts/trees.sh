@@ -32,7 +32,7 @@ tree_overlay() {
     case $1 in
     qemu)
         echo "$root"
-        for _dir in accel backends docs hw include migration qapi system \
+        for _dir in accel backends configs docs hw include migration qapi system \
             target tests; do
             [ -d "$root/$_dir" ] && echo "$_dir"
         done

@@ -11,6 +11,8 @@ make_checkout
 POSTERN_NEED_ARCHIVE=0
 export POSTERN_NEED_ARCHIVE
 echo 'exit 1' >"$top/scripts/apt.sh"
+echo x86_64-softmmu >"$top/build/target-list"
+echo 'tool no-such-cross-tool cross-package' >"$top/scripts/deps-aarch64.list"
 deps() {
     (sh "$top/scripts/deps.sh" "$1" 2>&1) || echo "status $?"
 }
@@ -35,5 +37,12 @@ matches "what is needed is named" "$(deps check)" '^ *no-such-tool +some-package
 said=$(deps install)
 matches "when it cannot be installed as well" "$said" '^ *no-such-tool +some-package$'
 matches "which is a failure" "$said" '^status 1$'
+
+with tool sh
+is "what aarch64 needs need not be there without it" "$(deps check)" ""
+echo x86_64-softmmu,aarch64-softmmu >"$top/build/target-list"
+said=$(deps check)
+matches "with it it is named" "$said" '^ *no-such-cross-tool +cross-package$'
+matches "and is a failure" "$said" '^status 1$'
 
 done_testing
