@@ -83,8 +83,9 @@ static GString *l1_config(const L1 *l1, const Options *opts,
 static GString *l1_script(const Options *opts)
 {
     g_auto(GStrv) names = g_listenv();
-    GString *text = g_string_new("#!/bin/sh\n");
+    GString *text = g_string_new(NULL);
 
+    g_string_printf(text, "#!%s\n", opts->arch->shell);
     for (char **name = names; *name; name++) {
         if (l1_passes_env(*name)) {
             g_autofree char *value = g_shell_quote(g_getenv(*name));
@@ -173,17 +174,18 @@ char **l1_qemu(const L1 *l1, const Options *opts, int stream_fd, gboolean kvm)
     g_autofree char *exchange = qemu_value(l1->exchange);
     g_autofree char *log = qemu_value(l1->log);
     GPtrArray *args = g_ptr_array_new();
+    const Arch *arch = opts->arch;
     int smp = opts->smp ?: 1;
 
 #define ADD(...) g_ptr_array_add(args, g_strdup_printf(__VA_ARGS__))
-    ADD("%s", g_getenv("POSTERN_L0_QEMU") ?: TESTBED_L0_QEMU);
+    ADD("%s", g_getenv("POSTERN_L0_QEMU") ?: arch->qemu);
     ADD("-nodefaults");
     ADD("-no-user-config");
     ADD("-no-reboot"); /* a panic or reset of L1 is L0's end */
     ADD("-display");
     ADD("none");
     ADD("-M");
-    ADD("q35");
+    ADD("%s", arch->machine);
     ADD("-smp");
     ADD("%d", smp);
     ADD("-m");
@@ -192,25 +194,25 @@ char **l1_qemu(const L1 *l1, const Options *opts, int stream_fd, gboolean kvm)
     ADD("-accel");
     if (kvm) {
         ADD("kvm");
-    } else if (smp > 1 && !opts->icount) {
+    } else if (smp > 1 && arch->parallel && !opts->icount) {
         ADD("tcg,thread=multi");
     } else {
         ADD("tcg,thread=single");
     }
     ADD("-cpu");
-    /* What KVM needs; other models lack some of it, and TCG's XSAVES too. */
-    ADD("%s", kvm ? "host" : "EPYC,+svm,+npt,-xsaves");
+    ADD("%s", kvm ? "host" : arch->cpu);
     if (opts->icount) {
         ADD("-icount");
         ADD("shift=0,sleep=off");
     }
 
     ADD("-kernel");
-    ADD("%s", opts->kernel ?: TESTBED_KERNEL);
+    ADD("%s", opts->kernel ?: arch->kernel);
     ADD("-initrd");
-    ADD("%s", TESTBED_INITRAMFS);
+    ADD("%s", arch->initramfs);
     ADD("-append");
-    ADD("console=ttyS0 panic=-1 oops=panic %s", opts->append ?: "");
+    ADD("console=%s panic=-1 oops=panic %s", arch->console,
+        opts->append ?: "");
 
     ADD("-chardev");
     ADD("file,id=console,append=on,path=%s", log);

@@ -22,7 +22,9 @@ static gboolean options_check(Options *opts, GError **errp)
 {
     const char *wrong = NULL;
 
-    if (opts->smp < 0 || opts->memory < 0) {
+    if (!opts->arch) {
+        wrong = "--arch takes x86_64 or aarch64";
+    } else if (opts->smp < 0 || opts->memory < 0) {
         wrong = "--smp and --memory take a number above 0";
     } else if (opts->timeout < 0) {
         wrong = "--timeout takes a number of seconds above 0";
@@ -46,7 +48,10 @@ static gboolean options_check(Options *opts, GError **errp)
 
 gboolean options_parse(Options *opts, char **argv, GError **errp)
 {
+    g_autofree char *arch = NULL;
     const GOptionEntry entries[] = {
+        { "arch", 0, 0, G_OPTION_ARG_STRING, &arch,
+          "L1's architecture: x86_64 (default) or aarch64", "ARCH" },
         { "kernel", 0, 0, G_OPTION_ARG_FILENAME, &opts->kernel,
           "L1's kernel (default: the one built here)", "FILE" },
         { "smp", 0, 0, G_OPTION_ARG_INT, &opts->smp,
@@ -80,7 +85,10 @@ gboolean options_parse(Options *opts, char **argv, GError **errp)
     g_option_context_set_summary(context,
         "Runs COMMAND as root on L1, an emulated host with a real KVM, in this"
         " folder and\nwith this machine's programs, and ends with its status."
-        " 124: it took too long;\n125: the testbed failed, not COMMAND.");
+        " 124: it took too long;\n125: the testbed failed, not COMMAND."
+        " On another architecture than this machine's,\nL1 has the commands"
+        " of busybox, and COMMAND may be one of them or a statically\nlinked"
+        " program.");
     g_option_context_add_main_entries(context, entries, NULL);
     g_option_context_set_strict_posix(context, TRUE);
     if (!g_option_context_parse_strv(context, &rest, errp)) {
@@ -90,6 +98,7 @@ gboolean options_parse(Options *opts, char **argv, GError **errp)
     if (*command && !strcmp(*command, "--")) {
         command++;
     }
+    opts->arch = arch_find(arch ?: "x86_64");
     opts->command = *command ? g_strdupv(command) : NULL;
     if (!opts->timeout) {
         opts->timeout = opts->shell ? 24 * 60 * 60 : 600;
@@ -109,5 +118,6 @@ void options_clear(Options *opts)
 
 gboolean options_need_l1(const Options *opts)
 {
-    return opts->kernel || opts->append || opts->icount || opts->smp;
+    return !opts->arch->native || opts->kernel || opts->append ||
+           opts->icount || opts->smp;
 }

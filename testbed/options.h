@@ -8,7 +8,10 @@
 
 #include <glib.h>
 
+#include "arch.h"
+
 typedef struct Options {
+    const Arch *arch;   /* L1's */
     char *kernel;       /* L1's kernel; NULL: the one built here */
     char *append;       /* more kernel arguments, or NULL */
     char *log;          /* where L1's console goes; NULL: a temporary file */

@@ -308,6 +308,9 @@ static gboolean testbed_start(Testbed *t, GError **errp)
     if (t->opts.icount) {
         kvm = FALSE;
         why_not = "instructions are counted";
+    } else if (!t->opts.arch->native) {
+        kvm = FALSE;
+        why_not = "this machine is of another architecture";
     } else {
         kvm = probe_nested(&why_not);
     }
@@ -316,7 +319,7 @@ static gboolean testbed_start(Testbed *t, GError **errp)
     } else {
         say("L1 on TCG, since %s", why_not);
     }
-    if (!kvm && t->opts.smp > 1) {
+    if (!kvm && t->opts.smp > 1 && t->opts.arch->parallel) {
         say("emulated SVM has races with more than one CPU: "
             "repeat a failure with --smp=1");
     }
@@ -379,11 +382,11 @@ static int testbed_run(Testbed *t)
 }
 
 /* Commands from a pipe want a shell that leaves the terminal as it is. */
-static char **default_shell(void)
+static char **default_shell(const Options *opts)
 {
     g_autofree char *bash = g_find_program_in_path("bash");
     const char *const shell[] = {
-        bash && isatty(STDIN_FILENO) ? bash : "sh", NULL
+        bash && opts->arch->native && isatty(STDIN_FILENO) ? bash : "sh", NULL
     };
 
     return g_strdupv((char **)shell);
@@ -400,7 +403,7 @@ int main(int argc, char **argv)
         return OUTCOME_TESTBED_FAILED;
     }
     if (!t.opts.command) {
-        t.opts.command = default_shell();
+        t.opts.command = default_shell(&t.opts);
     }
     t.outcome.timeout = t.opts.timeout;
     signal(SIGPIPE, SIG_IGN);

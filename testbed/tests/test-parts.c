@@ -61,7 +61,8 @@ static void test_options_defaults(void)
     g_assert_true(PARSE(&opts, &err, "--", "--odd", "--", "x"));
     g_assert_no_error(err);
     g_assert_cmpint(opts.timeout, ==, 600);
-    g_assert_false(options_need_l1(&opts));
+    g_assert_cmpstr(opts.arch->name, ==, "x86_64");
+    g_assert_cmpint(options_need_l1(&opts), ==, !opts.arch->native);
     g_assert_cmpuint(g_strv_length(opts.command), ==, 3);
     g_assert_cmpstr(opts.command[0], ==, "--odd");
     g_assert_cmpstr(opts.command[1], ==, "--");
@@ -70,6 +71,13 @@ static void test_options_defaults(void)
     g_assert_true(PARSE(&opts, &err, "--shell"));
     g_assert_no_error(err);
     g_assert_null(opts.command);
+    options_clear(&opts);
+
+    /* This machine's own kernel does not do for another architecture. */
+    g_assert_true(PARSE(&opts, &err, "--arch=aarch64", "true"));
+    g_assert_no_error(err);
+    g_assert_cmpstr(opts.arch->name, ==, "aarch64");
+    g_assert_cmpint(options_need_l1(&opts), ==, !opts.arch->native);
     options_clear(&opts);
 }
 
@@ -95,6 +103,7 @@ static void test_options_refused(void)
     assert_refused("--fetch==b");
     assert_refused("--fetch=a=");
     assert_refused("--unknown");
+    assert_refused("--arch=aarch");
 
     g_assert_false(PARSE(&opts, &err, "--icount"));
     g_assert_error(err, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE);
@@ -199,9 +208,10 @@ static void test_stream(void)
 static void test_qemu(void)
 {
     const L1 l1 = { .exchange = (char *)"/t/a,b", .log = (char *)"log" };
-    Options opts = { .smp = 2 };
+    Options opts = { .arch = arch_find("x86_64"), .smp = 2 };
     g_auto(GStrv) two = l1_qemu(&l1, &opts, 3, FALSE);
     g_auto(GStrv) counted = NULL;
+    g_auto(GStrv) arm = NULL;
 
     g_assert_true(g_strv_contains((const char *const *)two,
                                   "tcg,thread=multi"));
@@ -213,6 +223,14 @@ static void test_qemu(void)
                                   "shift=0,sleep=off"));
     g_assert_false(g_strv_contains((const char *const *)counted,
                                    "tcg,thread=multi"));
+
+    opts = (Options) { .arch = arch_find("aarch64"), .smp = 2 };
+    arm = l1_qemu(&l1, &opts, 3, FALSE);
+    g_assert_true(g_str_has_suffix(arm[0], "/qemu-system-aarch64"));
+    g_assert_true(g_strv_contains((const char *const *)arm,
+                                  "virt,virtualization=on,gic-version=3"));
+    g_assert_true(g_strv_contains((const char *const *)arm,
+                                  "tcg,thread=single"));
 }
 
 static void test_env(void)

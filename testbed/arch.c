@@ -1,0 +1,50 @@
+/*
+ * The architectures that L1 can have
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include <string.h>
+
+#include "arch.h"
+
+static const Arch archs[] = {
+    {
+        .name = "x86_64",
+        .qemu = TESTBED_OUT "/qemu/out/qemu-system-x86_64",
+        .machine = "q35",
+        /* What KVM needs; other models lack some, and TCG's XSAVES too. */
+        .cpu = "EPYC,+svm,+npt,-xsaves",
+        .kernel = TESTBED_OUT "/linux/out/arch/x86/boot/bzImage",
+        .initramfs = TESTBED_INITRAMFS ".gz",
+        .console = "ttyS0",
+        .shell = "/bin/sh",
+        .parallel = TRUE,
+#ifdef __x86_64__
+        .native = TRUE,
+#endif
+    }, {
+        .name = "aarch64",
+        .qemu = TESTBED_OUT "/qemu/out/qemu-system-aarch64",
+        /* KVM wants EL2. */
+        .machine = "virt,virtualization=on,gic-version=3",
+        /* Emulating SVE and pointer authentication costs much. */
+        .cpu = "max,sve=off,pauth=off",
+        .kernel = TESTBED_OUT "/linux-arm64/out/arch/arm64/boot/Image",
+        .initramfs = TESTBED_INITRAMFS "-aarch64.gz",
+        .console = "ttyAMA0",
+        .shell = "/run/postern-l1/busybox sh",
+#ifdef __aarch64__
+        .native = TRUE,
+#endif
+    },
+};
+
+const Arch *arch_find(const char *name)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(archs); i++) {
+        if (!strcmp(archs[i].name, name)) {
+            return &archs[i];
+        }
+    }
+    return NULL;
+}
