@@ -107,7 +107,10 @@ static inline void uf_map_2m(struct kvm_vm *vm, uint64_t gva, uint64_t gpa, size
 	virt_map(vm, gva, gpa, size / PAGE_SIZE);
 }
 
-/* How many leaf entries of stage 2 are on @level, by KVM's dump of all ranges. */
+/*
+ * How many leaf entries of stage 2 are on @level, by KVM's dump of all ranges:
+ * what is mapped can be read.
+ */
 static inline uint64_t uf_count_mappings(struct uf_vm *uf, int level, size_t size)
 {
 	unsigned long start, end;
@@ -122,7 +125,7 @@ static inline uint64_t uf_count_mappings(struct uf_vm *uf, int level, size_t siz
 	TEST_ASSERT(f, "no %s: errno %d", path, errno);
 	while (fgets(line, sizeof(line), f))
 		if (sscanf(line, "0x%lx-0x%lx %*u%*c %d", &start, &end, &its_level) == 3 &&
-		    its_level == level && !strchr(line, 'F'))
+		    its_level == level && strchr(line, 'R'))
 			count += (end - start) / size;
 	fclose(f);
 
