@@ -10,12 +10,10 @@
  * The exit also tells that it was an async page fault: had the vCPU waited for
  * the page by itself, then after it had looked at the bit for the last time.
  */
-#include <linux/userfaultfd.h>
-#include <poll.h>
 #include <pthread.h>
-#include <sys/syscall.h>
 
 #include "kvm_test_harness.h"
+#include "kvm_userfault_missing.h"
 #include "kvm_userfault_util.h"
 
 FIXTURE(async_pf) {
@@ -39,25 +37,11 @@ static void async_pf_guest_code(int id)
 
 FIXTURE_SETUP(async_pf)
 {
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register reg = {
-		.range.len = UF_SIZE,
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
-	};
-
-	self->uffd = syscall(__NR_userfaultfd, O_CLOEXEC);
-	if (self->uffd < 0)
-		SKIP(return, "no userfaultfd");
-
 	uf_vm_init(&self->uf, variant->nr_vcpus, async_pf_guest_code,
 		   VM_MEM_SRC_ANONYMOUS);
-	reg.range.start = (unsigned long)self->uf.mem;
-	TEST_ASSERT(!madvise(self->uf.mem, UF_SIZE, MADV_DONTNEED),
-		    "madvise() failed: errno %d", errno);
-	TEST_ASSERT(!ioctl(self->uffd, UFFDIO_API, &api),
-		    "UFFDIO_API failed: errno %d", errno);
-	TEST_ASSERT(!ioctl(self->uffd, UFFDIO_REGISTER, &reg),
-		    "UFFDIO_REGISTER failed: errno %d", errno);
+	self->uffd = missing_register(self->uf.mem, UF_SIZE);
+	if (self->uffd < 0)
+		SKIP(return, "no userfaultfd");
 }
 
 FIXTURE_TEARDOWN(async_pf)
@@ -66,28 +50,12 @@ FIXTURE_TEARDOWN(async_pf)
 	uf_vm_free(&self->uf);
 }
 
-static void wait_for_missing(int uffd, void *hva)
-{
-	struct pollfd pollfd = { .fd = uffd, .events = POLLIN };
-	struct uffd_msg msg;
-
-	TEST_ASSERT(poll(&pollfd, 1, 10000) == 1, "nobody missed the page");
-	test_read(uffd, &msg, sizeof(msg));
-	TEST_ASSERT_EQ(msg.event, UFFD_EVENT_PAGEFAULT);
-	TEST_ASSERT_EQ(msg.arg.pagefault.address & ~(PAGE_SIZE - 1ull), (unsigned long)hva);
-}
-
 static void place_page(int uffd, void *hva, uint64_t value)
 {
 	static uint64_t content[SZ_4K / sizeof(uint64_t)] __aligned(SZ_4K);
-	struct uffdio_copy copy = {
-		.dst = (unsigned long)hva,
-		.src = (unsigned long)content,
-		.len = PAGE_SIZE,
-	};
 
 	content[UF_DATA_OFFSET / sizeof(uint64_t)] = value;
-	TEST_ASSERT(!ioctl(uffd, UFFDIO_COPY, &copy), "UFFDIO_COPY failed: errno %d", errno);
+	missing_place(uffd, hva, content);
 }
 
 struct waiter {
@@ -118,7 +86,7 @@ TEST_F(async_pf, completes_over_set_bit)
 
 		uf_prepare(uf, w.id, UF_READ, w.page);
 		pthread_create(&thread, NULL, wait_in_guest, &w);
-		wait_for_missing(self->uffd, hva);
+		missing_wait(self->uffd, hva);
 		uf_set_bit(uf, w.page);
 		place_page(self->uffd, hva, 77);
 		pthread_join(thread, NULL);
