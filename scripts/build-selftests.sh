@@ -12,12 +12,14 @@
 set -eu
 
 # Those for every architecture, and those of one.
-tests="access_tracking_perf_test demand_paging_test dirty_log_test
+tests="userfault_test userfault_memslot_test userfault_stress_test
+       userfault_fuzz_test
+       access_tracking_perf_test demand_paging_test dirty_log_test
        kvm_page_table_test memslot_modification_stress_test memslot_perf_test
        set_memory_region_test"
-tests_x86="userfault_test userfault_memslot_test userfault_async_pf_test
-       userfault_stress_test userfault_gmem_test userfault_fuzz_test
-       userfault_nested_test
+tests_x86="userfault_async_pf_test userfault_gmem_test
+       userfault_gmem_update_test userfault_nested_test userfault_readonly_test
+       userfault_smm_test
        guest_memfd_test pre_fault_memory_test
        x86_64/private_mem_conversions_test x86_64/private_mem_kvm_exits_test"
 tests_arm64="aarch64/page_fault_test"

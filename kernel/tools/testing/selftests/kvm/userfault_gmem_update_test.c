@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM userfault on a memslot with guest_memfd, which is changed in place, i.e.
+ * while vCPUs use it: what holds when an update returns.
+ */
+#include <pthread.h>
+#include <sched.h>
+
+#include "kvm_test_harness.h"
+#include "kvm_userfault_missing.h"
+#include "kvm_userfault_util.h"
+
+#define GMEM_FLAGS	KVM_MEM_GUEST_MEMFD
+#define PRIVATE_EXIT	(KVM_MEMORY_EXIT_FLAG_USERFAULT | \
+			 KVM_MEMORY_EXIT_FLAG_PRIVATE)
+
+static int nr_rounds = 400;
+
+static void gmem_init(struct uf_vm *uf, int nr_vcpus, void *guest_code)
+{
+	struct vm_shape shape = {
+		.mode = VM_MODE_DEFAULT,
+		.type = KVM_X86_SW_PROTECTED_VM,
+	};
+
+	__uf_vm_init(uf, nr_vcpus, guest_code, VM_MEM_SRC_ANONYMOUS, shape,
+		     GMEM_FLAGS);
+	vm_mem_set_private(uf->vm, UF_GPA, UF_SIZE);
+	uf->exit_flags = PRIVATE_EXIT;
+}
+
+/*
+ * An update waits for a vCPU that reads the bitmap, and is held at that, as the
+ * bitmap could be gone when it returns.
+ */
+FIXTURE(update) {
+	struct uf_vm uf;
+	int uffd;
+};
+
+FIXTURE_VARIANT(update) {
+	bool off;
+};
+
+FIXTURE_VARIANT_ADD(update, other_bitmap) { .off = false };
+FIXTURE_VARIANT_ADD(update, off) { .off = true };
+
+FIXTURE_SETUP(update)
+{
+	struct uf_vm *uf = &self->uf;
+
+	gmem_init(uf, 1, uf_guest_code);
+	uf_prepare(uf, 0, UF_WRITE, 0);
+	uf_run_done(uf, 0, 0);
+
+	uf_set_slot(uf, GMEM_FLAGS | KVM_MEM_USERFAULT);
+	self->uffd = missing_register(uf_bitmap_page(uf), PAGE_SIZE);
+	if (self->uffd < 0)
+		SKIP(return, "no userfaultfd");
+}
+
+FIXTURE_TEARDOWN(update)
+{
+	close(self->uffd);
+	uf_vm_free(&self->uf);
+}
+
+struct updater {
+	struct uf_vm *uf;
+	uint32_t flags;
+	bool done;
+};
+
+static void *update_slot(void *arg)
+{
+	struct updater *u = arg;
+
+	uf_set_slot(u->uf, u->flags);
+	__atomic_store_n(&u->done, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static void *read_in_guest(void *arg)
+{
+	/* Nothing was written there yet. */
+	uf_run_done(arg, 0, 0);
+	return NULL;
+}
+
+TEST_F(update, waits_for_reader)
+{
+	static const uint8_t zeroes[SZ_4K] __aligned(SZ_4K);
+	struct uf_vm *uf = &self->uf;
+	struct updater updater = { .uf = uf, .flags = GMEM_FLAGS };
+	unsigned long *first = uf->bitmap;
+	void *page = uf_bitmap_page(uf);
+	pthread_t vcpu, thread;
+
+	uf_prepare(uf, 0, UF_READ, 1);
+	pthread_create(&vcpu, NULL, read_in_guest, uf);
+	missing_wait(self->uffd, page);
+
+	uf->bitmap = uf_bitmap_alloc();
+	uf_set_all(uf);
+	if (!variant->off)
+		updater.flags |= KVM_MEM_USERFAULT;
+	pthread_create(&thread, NULL, update_slot, &updater);
+	/* There is no event for "still waiting".  Too early is long before this. */
+	usleep(200000);
+	TEST_ASSERT(!__atomic_load_n(&updater.done, __ATOMIC_ACQUIRE),
+		    "the update has returned, but a vCPU reads the old bitmap");
+
+	missing_place(self->uffd, page, zeroes);
+	pthread_join(vcpu, NULL);
+	pthread_join(thread, NULL);
+	uf_bitmap_free(first);
+
+	/* Both pages were mapped, and the old bitmap doesn't count any more. */
+	for (int i = 0; i < 2; i++) {
+		uf_prepare(uf, 0, UF_READ, i);
+		if (!variant->off) {
+			uf_run_exits(uf, 0, i);
+			uf_clear_bit(uf, i);
+		}
+		uf_run_done(uf, 0, i ? 0 : UF_WRITTEN);
+	}
+}
+
+/*
+ * vCPUs that read all pages over and over, while the flag and the bitmap change.
+ *
+ * The pages are of two kinds.  Whenever an update has returned, an epoch begins,
+ * which tells which kinds are marked.  Nobody clears a bit, so within an epoch
+ * an access to a page that is marked exits, and one to another page does not.
+ */
+#define STRESS_PAGES	64
+#define KIND(page)	((page) / 8 % 2)
+
+#define EPOCH_MARKED(k)	(1ull << (k))
+#define EPOCH_UPDATING	4ull
+#define EPOCH_NEXT	8ull
+
+static struct uf_vm stress;
+static bool stop;
+static uint64_t *host_epoch;
+static uint64_t epoch;
+/* What the epoch was before a vCPU's current access. */
+static uint64_t seen[UF_MAX_VCPUS];
+static uint64_t guest_rounds[UF_MAX_VCPUS];
+static uint64_t nr_exits[UF_MAX_VCPUS];
+
+static uint64_t stress_word(int id, int page)
+{
+	return 0xc0de000000000000ull + ((uint64_t)id << 32) + page;
+}
+
+static uint64_t *guest_word(int id, int page)
+{
+	return (uint64_t *)(UF_GVA_4K + page * PAGE_SIZE) + id;
+}
+
+static void check_page(int id, int page)
+{
+	uint64_t from, value;
+
+	from = READ_ONCE(epoch);
+	WRITE_ONCE(seen[id], from);
+	value = READ_ONCE(*guest_word(id, page));
+
+	GUEST_ASSERT_EQ(value, stress_word(id, page));
+	if (READ_ONCE(epoch) == from)
+		GUEST_ASSERT(!(from & EPOCH_MARKED(KIND(page))));
+}
+
+static void stress_guest_code(int id)
+{
+	int n, page;
+
+	for (page = 0; page < STRESS_PAGES; page++)
+		WRITE_ONCE(*guest_word(id, page), stress_word(id, page));
+
+	while (!READ_ONCE(stop)) {
+		for (n = 0; n < STRESS_PAGES; n++) {
+			/* Each vCPU its own order, all of them meet often. */
+			page = (n * (2 * id + 1) + id) % STRESS_PAGES;
+			/* Twice: what the first access mapped, the second has. */
+			check_page(id, page);
+			check_page(id, page);
+		}
+		WRITE_ONCE(guest_rounds[id], guest_rounds[id] + 1);
+	}
+
+	GUEST_DONE();
+}
+
+static uint64_t read_guest(uint64_t *gva)
+{
+	return READ_ONCE(*(uint64_t *)addr_gva2hva(stress.vm, (vm_vaddr_t)gva));
+}
+
+static void *stress_vcpu(void *arg)
+{
+	int id = (unsigned long)arg;
+	struct kvm_vcpu *vcpu = stress.vcpus[id];
+	uint64_t now, page;
+
+	while (_vcpu_run(vcpu)) {
+		now = READ_ONCE(*host_epoch);
+		TEST_ASSERT_EQ(errno, EFAULT);
+		/* Or it has read a bitmap that is no longer there. */
+		TEST_ASSERT_EQ(vcpu->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+		TEST_ASSERT_EQ(vcpu->run->memory_fault.flags, PRIVATE_EXIT);
+
+		page = (vcpu->run->memory_fault.gpa - UF_GPA) / PAGE_SIZE;
+		TEST_ASSERT(now & (EPOCH_UPDATING | EPOCH_MARKED(KIND(page))) ||
+			    read_guest(&seen[id]) != now,
+			    "vCPU %d, page %lu, epoch 0x%lx: exit by an old bitmap",
+			    id, page, now);
+		nr_exits[id]++;
+		sched_yield();
+	}
+	uf_guest_done(&stress, id);
+
+	return NULL;
+}
+
+static void mark_kinds(struct uf_vm *uf, uint64_t marked)
+{
+	int page;
+
+	for (page = 0; page < STRESS_PAGES; page++)
+		if (marked & EPOCH_MARKED(KIND(page)))
+			uf_set_bit(uf, page);
+}
+
+static void protect_bitmap(struct uf_vm *uf, int prot)
+{
+	TEST_ASSERT(!mprotect(uf_bitmap_page(uf), PAGE_SIZE, prot),
+		    "mprotect() failed: errno %d", errno);
+}
+
+/* The flag goes off, or comes on, or another bitmap comes.  Returns what is marked. */
+static uint64_t update_at_random(struct uf_vm *uf, struct guest_random_state *rng)
+{
+	bool on = uf_region(uf)->flags & KVM_MEM_USERFAULT;
+	uint64_t marked = guest_random_u32(rng) % 4;
+	unsigned long *old = NULL;
+
+	if (on && guest_random_bool(rng)) {
+		uf_set_slot(uf, GMEM_FLAGS);
+		/* Nothing may look at the bitmap any more. */
+		protect_bitmap(uf, PROT_NONE);
+		return 0;
+	}
+
+	/* The flag comes on with the bitmap that it had before, or another one. */
+	if (!on)
+		protect_bitmap(uf, PROT_READ | PROT_WRITE);
+	if (on || guest_random_bool(rng)) {
+		old = uf->bitmap;
+		uf->bitmap = uf_bitmap_alloc();
+	} else {
+		uf_clear_all(uf);
+	}
+	mark_kinds(uf, marked);
+	uf_set_slot(uf, GMEM_FLAGS | KVM_MEM_USERFAULT);
+	if (old)
+		uf_bitmap_free(old);
+
+	return marked;
+}
+
+TEST(vcpus_race_with_updates)
+{
+	struct guest_random_state rng = new_guest_random_state(1);
+	uint64_t next = 0, marked, total = 0;
+	pthread_t threads[UF_MAX_VCPUS];
+	unsigned long id;
+	int round;
+
+	gmem_init(&stress, UF_MAX_VCPUS, stress_guest_code);
+	host_epoch = addr_gva2hva(stress.vm, (vm_vaddr_t)&epoch);
+
+	for (id = 0; id < UF_MAX_VCPUS; id++)
+		pthread_create(&threads[id], NULL, stress_vcpu, (void *)id);
+	/* They all have written their words, and read them. */
+	for (id = 0; id < UF_MAX_VCPUS; id++)
+		while (!read_guest(&guest_rounds[id]))
+			usleep(1000);
+
+	for (round = 0; round < nr_rounds; round++) {
+		next += EPOCH_NEXT;
+		WRITE_ONCE(*host_epoch, next | EPOCH_UPDATING);
+		marked = update_at_random(&stress, &rng);
+		__atomic_store_n(host_epoch, next | marked, __ATOMIC_RELEASE);
+		usleep(guest_random_u32(&rng) % 3000);
+	}
+
+	/* Let go of who waits. */
+	WRITE_ONCE(*host_epoch, next | EPOCH_UPDATING);
+	if (uf_region(&stress)->flags & KVM_MEM_USERFAULT)
+		uf_set_slot(&stress, GMEM_FLAGS);
+	stop = true;
+	sync_global_to_guest(stress.vm, stop);
+	for (id = 0; id < UF_MAX_VCPUS; id++) {
+		pthread_join(threads[id], NULL);
+		total += nr_exits[id];
+	}
+	TEST_ASSERT(total, "no exit: userfault wasn't on");
+	pr_info("%d updates, %lu exits\n", nr_rounds, total);
+	uf_vm_free(&stress);
+}
+
+int main(int argc, char *argv[])
+{
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_USERFAULT));
+	TEST_REQUIRE(kvm_check_cap(KVM_CAP_VM_TYPES) & BIT(KVM_X86_SW_PROTECTED_VM));
+
+	return test_harness_run(argc, argv);
+}
