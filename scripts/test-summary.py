@@ -19,8 +19,10 @@ TAP_LINE = re.compile(r'^(not )?ok\b\s*\d*\s*(?:- )?(.*?)(?:\s*#\s*(SKIP|TODO)\b
                       re.IGNORECASE)
 # GLib's answer to -p with a path that no case has; Meson takes it for a skip.
 EMPTY_PLAN = re.compile(r'^1\.\.0\s*$', re.MULTILINE)
-# What the testbed says by its exit status (see testbed --help).
-TESTBED_STATUS = {124: 'timed out in L1', 125: 'the testbed itself failed'}
+# What the testbed says by its exit status (see testbed --help), and
+# testbed/no-reports.sh by the first of these.
+TESTBED_STATUS = {123: "L1's kernel reported a mistake",
+                  124: 'timed out in L1', 125: 'the testbed itself failed'}
 
 
 class Summary:

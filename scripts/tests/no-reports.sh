@@ -1,0 +1,89 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# What testbed/no-reports.sh takes for a report of the kernel's.
+
+set -eu
+# shellcheck source=scripts/tests/tap.sh
+. "$(dirname "$0")/tap.sh"
+
+no_reports=$scripts/../testbed/no-reports.sh
+mkdir "$work/bin" "$work/proc"
+# shellcheck disable=SC2016 # not this shell's
+printf '#!/bin/sh\ncat "$WORK/log"\n' >"$work/bin/dmesg"
+chmod +x "$work/bin/dmesg"
+PATH=$work/bin:$PATH WORK=$work POSTERN_PROC=$work/proc
+export PATH WORK POSTERN_PROC
+
+# kernel_log [LINE]...: what the kernel has said
+kernel_log() {
+    {
+        echo '[    0.000000] Linux version 6.12 (postern@postern)'
+        echo '[    0.000000] Lock dependency validator: Copyright (c) 2006 Red Hat'
+        for line; do
+            echo "[    7.123456] $line"
+        done
+        echo '[    8.000000] kvm_amd: Nested Paging enabled'
+    } >"$work/log"
+}
+
+# lockdep N: whether it is on
+lockdep() {
+    printf ' max locking depth:  17\n debug_locks:       %11u\n' "$1" \
+        >"$work/proc/lockdep_stats"
+}
+
+run() {
+    _status=0
+    sh "$no_reports" "$@" || _status=$?
+    echo "status $_status"
+}
+
+kernel_log
+is "nothing reported, without lockdep" "$(run printf '%s\n' said)" "said
+status 0"
+lockdep 1
+is "and with it" "$(run true)" "status 0"
+is "the command's own failure stays" "$(run sh -c 'exit 4')" "status 4"
+
+# caught LINE: as the only one that tells of a mistake
+caught() {
+    kernel_log "$1" "  more of it"
+    said=$(run printf '%s\n' said)
+    matches "caught: $1" "$said" '^status 123$'
+    matches "and told to its end" "$said" 'more of it'
+}
+
+caught 'BUG: KASAN: slab-use-after-free in kvm_userfault_test+0x1f/0xd0'
+caught 'WARNING: possible circular locking dependency detected'
+caught 'WARNING: possible recursive locking detected'
+caught 'WARNING: suspicious RCU usage'
+caught '[ BUG: Invalid wait context ]'
+caught 'BUG: sleeping function called from invalid context at mm/util.c:1'
+caught 'BUG: scheduling while atomic: userfault_test/70/0x00000002'
+caught 'WARNING: CPU: 0 PID: 70 at virt/kvm/userfault.c:1 kvm_userfault_test+0x1f'
+caught '------------[ cut here ]------------'
+caught 'BUG: MAX_LOCKDEP_CHAINS too low!'
+caught 'turning off the locking correctness validator.'
+caught 'INFO: lockdep is turned off.'
+caught 'INFO: trying to register non-static key.'
+caught 'rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:'
+caught ' Call Trace:'
+
+kernel_log 'BUG: KASAN: slab-out-of-bounds in f+0x1/0x2'
+matches "a failed command's report is told as well" "$(run sh -c 'exit 4')" \
+    "mistake .the command's own status: 4.$"
+
+kernel_log
+lockdep 0
+matches "lockdep went off without a word" "$(run true)" 'lockdep was off'
+: >"$work/proc/lockdep_stats"
+matches "or does not say" "$(run true)" '^status 123$'
+
+lockdep 1
+sed -i 1d "$work/log"
+matches "a log that overflowed" "$(run true)" 'lost its beginning'
+printf '#!/bin/sh\nexit 1\n' >"$work/bin/dmesg"
+matches "no log" "$(run true)" '^status 123$'
+
+done_testing
