@@ -7,7 +7,7 @@ MESON_BUILD = build/meson
 
 # Each of them runs ninja in the same folder, which uses all processors itself.
 .NOTPARALLEL:
-.PHONY: all demo check bench shell refresh help distclean prepare
+.PHONY: all demo check check-debug-kernel bench shell refresh help distclean prepare
 
 all: prepare
 	@ninja -C $(MESON_BUILD)
@@ -18,6 +18,11 @@ demo: prepare
 
 check: prepare
 	@scripts/check.sh $(TESTS)
+
+# The selftests on a kernel that looks for its own mistakes.
+check-debug-kernel: prepare
+	@ninja -C $(MESON_BUILD) linux-debug.stamp
+	@scripts/check.sh --suite=debug-kernel $(TESTS)
 
 shell: prepare
 	@scripts/shell.sh
@@ -43,6 +48,8 @@ help:
 	@echo '                once with KVM userfault, and compare the two'
 	@echo 'make check      run the tests (TESTS="--suite=NAME" or names: only those;'
 	@echo '                suites: style unit testbed selftest qtest)'
+	@echo 'make check-debug-kernel'
+	@echo '                the KVM selftests on a kernel with KASAN and lockdep'
 	@echo 'make bench      the demo ROUNDS=N times (5) in turn: medians and spread'
 	@echo 'make shell      a shell in L1, with our kernel and QEMU'
 	@echo 'make refresh    put edits of the prepared trees into the hooks'
