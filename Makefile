@@ -7,7 +7,8 @@ MESON_BUILD = build/meson
 
 # Each of them runs ninja in the same folder, which uses all processors itself.
 .NOTPARALLEL:
-.PHONY: all demo check check-debug-kernel bench shell refresh help distclean prepare
+.PHONY: all demo check check-debug-kernel bench bench-userfault shell refresh
+.PHONY: help distclean prepare
 
 all: prepare
 	@ninja -C $(MESON_BUILD)
@@ -30,6 +31,10 @@ shell: prepare
 bench: prepare
 	@scripts/bench.sh $(ROUNDS)
 
+# Pages brought on demand, by userfaultfd and by KVM userfault, kernel only.
+bench-userfault: prepare
+	@scripts/bench-userfault.sh $(ROUNDS)
+
 refresh:
 	@scripts/hooks.sh qemu refresh
 	@scripts/hooks.sh linux refresh
@@ -51,6 +56,8 @@ help:
 	@echo 'make check-debug-kernel'
 	@echo '                the KVM selftests on a kernel with KASAN and lockdep'
 	@echo 'make bench      the demo ROUNDS=N times (5) in turn: medians and spread'
+	@echo 'make bench-userfault  pages brought on demand, by each mechanism of the'
+	@echo '                kernel, ROUNDS=N times (3): tables, JSON, plots'
 	@echo 'make shell      a shell in L1, with our kernel and QEMU'
 	@echo 'make refresh    put edits of the prepared trees into the hooks'
 	@echo 'make distclean  remove build/ (not the downloads)'

@@ -13,6 +13,6 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 
 rounds=${1:-5}
 
-say "machine: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | sort -u), $(nproc) CPUs, load $(cut -d' ' -f1-3 /proc/loadavg)"
+say "machine: $(machine), load $(load)"
 say "$rounds rounds on an emulated host with 1 CPU: compare the columns, not with other machines"
 TESTBED_OPTIONS="--timeout=$((120 + rounds * 200))" exec "$root/scripts/demo.sh" "--rounds=$rounds"

@@ -50,6 +50,17 @@ jobs() {
     nproc 2>/dev/null || echo 2
 }
 
+# machine: what this is measured on
+machine() {
+    _model=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | sort -u)
+    say "${_model:-$(uname -m)}, $(nproc) CPUs, $(uname -sr)"
+}
+
+# load: of the last 1, 5 and 15 minutes
+load() {
+    cut -d' ' -f1-3 /proc/loadavg
+}
+
 # recorded NAME FIELD: a field of upstream NAME's line in upstream.versions
 # (series, tested, sha256)
 recorded() {
