@@ -1,0 +1,69 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# What trace-*.awk make of a trace of instructions.
+
+set -eu
+# shellcheck source=scripts/tests/tap.sh
+. "$(dirname "$0")/tap.sh"
+
+cat >"$work/program" <<'END'
+0000000000401000 T main
+END
+cat >"$work/System.map" <<'END'
+ffffffff81000000 T kvm_vcpu_ioctl
+ffffffff81001000 T kvm_tdp_mmu_map
+ffffffff81002000 T _raw_spin_lock
+ffffffff81003000 T _raw_spin_unlock
+ffffffff81004000 T userfaultfd_read_iter
+ffffffff81005000 t finish_task_switch.isra.0
+ffffffff81006000 D data
+END
+
+# ran ADDRESS [FLAGS]...: as QEMU logs it; host mode at first, L2 with 2 in front
+ran() {
+    for _pc; do
+        _flags=00c0c2b0
+        case $_pc in
+        L2:*) _flags=0070c090 _pc=${_pc#L2:} ;;
+        esac
+        echo "Trace 0: 0x7f8f97911c40 [00000000/$_pc/$_flags/ff022201] "
+    done
+}
+
+kernel=ffffffff8100
+{
+    # a vCPU: 3 + 1 + 2 instructions of its own, one of them in L2
+    ran ${kernel}0000 ${kernel}0004 0000000000401000 L2:0000000000401004 \
+        ${kernel}1000 ${kernel}1004
+    # takes a lock, holds it for 3, as 2 functions
+    ran ${kernel}2000 ${kernel}2004 ${kernel}1008 ${kernel}0008 ${kernel}100c ${kernel}3000
+    # a reader, after a switch
+    ran ${kernel}5000 ${kernel}4000 00007f0000001000 ${kernel}5000
+} >"$work/trace"
+
+# trace WHAT
+trace() {
+    awk -f "$scripts/trace-symbols.awk" -f "$scripts/trace-$1.awk" \
+        "$work/program" "$work/System.map" "$work/trace"
+}
+
+said=$(trace profile)
+matches "pages, and instructions a page" "$said" '^1 pages, 16 instructions a page$'
+matches "instructions and calls of a function" "$said" '^ +4.0 +1.00 kernel kvm_tdp_mmu_map$'
+matches "of a program" "$said" '^ +1.0 +1.00 user main$'
+matches "of libraries, which have no symbols" "$said" '^ +1.0 +0.00 user libraries$'
+matches "of L2, at whatever address" "$said" '^ +1.0 +0.00 L2 the guest$'
+
+said=$(trace locks)
+is "a lock: how often, how long, and whose" "$(printf '%s\n' "$said" | tail -n 1)" \
+    "  1.00      3      3  spin kvm_tdp_mmu_map kvm_tdp_mmu_map"
+
+said=$(trace threads)
+matches "a vCPU's turn" "$said" '^ +12 +1.00 turns  vCPUs$'
+matches "a reader's turn" "$said" '^ +3 +1.00 turns  readers$'
+
+: >"$work/trace"
+matches "a trace without a page is an error" "$(trace locks 2>&1 || echo failed)" '^failed$'
+
+done_testing

@@ -1,0 +1,56 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# trace-l1.sh TRACE SECONDS COMMAND...: runs COMMAND in L1, with a clock that
+# counts instructions, and writes to the file TRACE every instruction that L1's
+# CPU executes for SECONDS of the build machine's time, from when KVM has mapped
+# 5000 pages.  COMMAND is to have many more to go.
+#
+# TRACE has QEMU's lines for "-d exec": the fields that trace-profile.awk and
+# trace-locks.awk look at are address, flags and symbol.
+
+set -eu
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=scripts/common.sh
+. "$root/scripts/common.sh"
+
+trace=$1 seconds=$2
+shift 2
+
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+mkfifo "$dir/monitor.in" "$dir/monitor.out" "$dir/said"
+
+# The testbed's L0, with a monitor.
+cat >"$dir/qemu" <<END
+#!/bin/sh
+exec "$build/qemu/out/qemu-system-x86_64" "\$@" -D "$trace" \
+    -chardev pipe,id=monitor,path="$dir/monitor" -mon chardev=monitor,mode=readline
+END
+chmod +x "$dir/qemu"
+
+# In L1: says when it is time, however many others want to run.
+cat >"$dir/command" <<'END'
+"$@" &
+chrt -f -p 1 $$
+while [ "$(cat /sys/kernel/debug/kvm/pf_fixed)" -lt 5000 ]; do sleep 0.002; done
+echo "trace now"
+wait "$!"
+END
+
+POSTERN_L0_QEMU=$dir/qemu "$build/meson/testbed/testbed" --icount --timeout=500 -- \
+    sh "$dir/command" "$@" >"$dir/said" 2>&1 &
+cat "$dir/monitor.out" >/dev/null &
+exec 3<>"$dir/monitor.in"
+
+while read -r line; do
+    say "$line"
+    [ "$line" = "trace now" ] || continue
+    printf 'one-insn-per-tb on\nlog exec,nochain\n' >&3
+    sleep "$seconds"
+    printf 'log none\nquit\n' >&3
+    break
+done <"$dir/said"
+cat "$dir/said" >/dev/null
+wait
