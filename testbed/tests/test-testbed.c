@@ -278,13 +278,13 @@ static void test_fetch(void)
     g_autofree char *tree = g_build_filename(dir, "tree", NULL);
     g_autofree char *in_tree = g_build_filename(tree, "a", NULL);
     g_autofree char *want_file = g_strdup_printf("--fetch=/made=%s", file);
-    g_autofree char *want_tree = g_strdup_printf("--fetch=/tmp/t=%s", tree);
+    g_autofree char *want_tree = g_strdup_printf("--fetch=/run/tree=%s", tree);
     g_autofree char *text = NULL, *text_in_tree = NULL;
     Run run;
 
     /* Also after a command that fails: it is then that logs matter. */
     START(&run, want_file, want_tree, "sh", "-c",
-          "echo 1 >/made; mkdir /tmp/t; echo 2 >/tmp/t/a; exit 3");
+          "echo 1 >/made; mkdir /run/tree; echo 2 >/run/tree/a; exit 3");
     run_end(&run, NULL);
     g_assert_cmpint(run.status, ==, 3);
     g_file_get_contents(file, &text, NULL, NULL);
