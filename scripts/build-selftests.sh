@@ -13,7 +13,8 @@ set -eu
 
 # Those for every architecture, and those of one.
 tests="userfault_test userfault_memslot_test userfault_stress_test
-       userfault_fuzz_test userfault_perf_test userfault_memslot_perf_test
+       userfault_fuzz_test userfault_gigantic_test userfault_perf_test
+       userfault_memslot_perf_test
        access_tracking_perf_test demand_paging_test dirty_log_test
        kvm_page_table_test memslot_modification_stress_test memslot_perf_test
        set_memory_region_test"

@@ -210,11 +210,20 @@ static inline void kvm_userfault_resolved(struct kvm_vcpu *vcpu, gfn_t gfn)
  * @start: the first page
  * @end:   the page after the last one
  *
- * When this returns, no second-stage mapping of these pages is left, nor one
- * of a huge page with one of them in it.
+ * Once kvm_arch_userfault_zapped() has returned, too, no second-stage mapping of
+ * these pages is left, nor one of a huge page with one of them in it.
  * Called with slots_lock held.
  */
 void kvm_arch_userfault_zap(struct kvm *kvm, gfn_t start, gfn_t end);
+
+/**
+ * kvm_arch_userfault_zapped - finish what kvm_arch_userfault_zap() began
+ * @kvm: the VM
+ *
+ * Called once for any number of zaps, with slots_lock held: here is what costs
+ * the same however many pages are concerned.
+ */
+void kvm_arch_userfault_zapped(struct kvm *kvm);
 
 /**
  * kvm_arch_userfault_recover - let a memslot have huge mappings again

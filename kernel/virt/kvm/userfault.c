@@ -100,6 +100,7 @@ static void userfault_zap_marked(struct kvm *kvm, const struct kvm_memory_slot *
 	unsigned long words[CHUNK_WORDS];
 	unsigned long first, nbits, begin, end;
 	unsigned long run_begin = 0, run_end = 0;
+	bool zapped = false;
 	int nr_runs;
 
 	for (first = 0; first < slot->npages; first += nbits) {
@@ -108,6 +109,7 @@ static void userfault_zap_marked(struct kvm *kvm, const struct kvm_memory_slot *
 		/* Whoever is being killed doesn't need the mappings. */
 		if (fatal_signal_pending(current)) {
 			userfault_zap(kvm, slot, first, slot->npages);
+			zapped = true;
 			break;
 		}
 
@@ -122,10 +124,14 @@ static void userfault_zap_marked(struct kvm *kvm, const struct kvm_memory_slot *
 				run_begin = first + begin;
 			}
 			run_end = first + end;
+			zapped = true;
 		}
 		cond_resched();
 	}
 	userfault_zap(kvm, slot, run_begin, run_end);
+
+	if (zapped)
+		kvm_arch_userfault_zapped(kvm);
 }
 
 #ifdef CONFIG_KVM_PRIVATE_MEM

@@ -65,38 +65,26 @@ unsigned long __kvm_userfault_max_size(struct kvm *kvm, struct kvm_memory_slot *
 	return PUD_SIZE;
 }
 
-/* The block or page that stage 2 maps around @ipa, if it does. */
-static unsigned long userfault_mapped_size(struct kvm_pgtable *pgt, phys_addr_t ipa)
-{
-	kvm_pte_t pte = 0;
-	s8 level = KVM_PGTABLE_LAST_LEVEL;
-
-	if (kvm_pgtable_get_leaf(pgt, ipa, &pte, &level) || !kvm_pte_valid(pte))
-		return PAGE_SIZE;
-
-	return kvm_granule_size(level);
-}
-
 void kvm_arch_userfault_zap(struct kvm *kvm, gfn_t start, gfn_t end)
 {
-	phys_addr_t first = gfn_to_gpa(start), last = gfn_to_gpa(end - 1);
-	struct kvm_s2_mmu *mmu = &kvm->arch.mmu;
-
 	lockdep_assert_held(&kvm->slots_lock);
 
 	write_lock(&kvm->mmu_lock);
+	kvm_stage2_unmap_range(&kvm->arch.mmu, gfn_to_gpa(start),
+			       gfn_to_gpa(end - start), true);
+	write_unlock(&kvm->mmu_lock);
+}
+
+void kvm_arch_userfault_zapped(struct kvm *kvm)
+{
+	lockdep_assert_held(&kvm->slots_lock);
 
 	/*
-	 * A block that is partly in the range goes as a whole: have the TLBs
-	 * invalidated for all of it.
+	 * Shadow page tables can't be looked up by the hypervisor's IPA, so all
+	 * of them go.  What is mapped there from now on has been checked.
 	 */
-	first = ALIGN_DOWN(first, userfault_mapped_size(mmu->pgt, first));
-	last = ALIGN(last + 1, userfault_mapped_size(mmu->pgt, last));
-	kvm_stage2_unmap_range(mmu, first, last - first, true);
-
-	/* Shadow page tables can't be looked up by the hypervisor's IPA. */
+	write_lock(&kvm->mmu_lock);
 	kvm_nested_s2_unmap(kvm, true);
-
 	write_unlock(&kvm->mmu_lock);
 }
 

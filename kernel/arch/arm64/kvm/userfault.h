@@ -6,9 +6,6 @@
 
 #ifdef CONFIG_KVM_USERFAULT
 
-/* Of mmu.c: the size of the host's mapping of @addr, or an error. */
-int get_user_mapping_size(struct kvm *kvm, u64 addr);
-
 int __kvm_faultin_userfault(struct kvm_vcpu *vcpu, struct kvm_memory_slot *memslot,
 			    gfn_t gfn);
 unsigned long __kvm_userfault_max_size(struct kvm *kvm, struct kvm_memory_slot *memslot,

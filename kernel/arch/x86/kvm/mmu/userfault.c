@@ -43,7 +43,7 @@ static u8 userfault_max_level(struct kvm *kvm, const struct kvm_page_fault *faul
 		 * matter.  Where it isn't yet, a later fault replaces smaller
 		 * mappings by this one.
 		 */
-		if (level + 1 > PG_LEVEL_2M &&
+		if (level >= PG_LEVEL_2M &&
 		    host_pfn_mapping_level(kvm, fault->gfn, slot) <= level)
 			break;
 
@@ -90,10 +90,15 @@ void kvm_arch_userfault_zap(struct kvm *kvm, gfn_t start, gfn_t end)
 	 * all address spaces, which costs faults there, but no more.
 	 */
 	kvm_zap_gfn_range(kvm, start, end);
+}
+
+void kvm_arch_userfault_zapped(struct kvm *kvm)
+{
+	lockdep_assert_held(&kvm->slots_lock);
 
 #if IS_ENABLED(CONFIG_HYPERV)
 	/*
-	 * Where only a range is flushed: a huge page that was partly in it goes
+	 * Where only ranges were flushed: a huge page that was partly in one goes
 	 * beyond.
 	 */
 	if (kvm_x86_ops.flush_remote_tlbs_range)

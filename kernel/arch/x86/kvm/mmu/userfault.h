@@ -8,9 +8,6 @@
 
 #ifdef CONFIG_KVM_USERFAULT
 
-/* Of mmu.c: the level of the host's mapping of @gfn, here no more than a hint. */
-int host_pfn_mapping_level(struct kvm *kvm, gfn_t gfn, const struct kvm_memory_slot *slot);
-
 int __kvm_mmu_faultin_userfault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault);
 
 /**

@@ -243,10 +243,12 @@ TEST_F(userfault, no_neighbours_guest_4k)
 	test_neighbours(&self->uf, UF_GVA_4K);
 }
 
+#ifdef __x86_64__
 TEST_F(userfault, no_neighbours_guest_2m)
 {
 	test_neighbours(&self->uf, UF_GVA_2M);
 }
+#endif
 
 static int pre_fault(struct uf_vm *uf, int id, int page, int npages, int *left)
 {
