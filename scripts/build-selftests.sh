@@ -21,7 +21,7 @@ tests="userfault_test userfault_memslot_test userfault_stress_test
 tests_x86="userfault_async_pf_test userfault_gmem_test
        userfault_gmem_update_test userfault_nested_test userfault_readonly_test
        userfault_reclaim_test userfault_smm_test
-       guest_memfd_test pre_fault_memory_test
+       guest_memfd_test max_guest_memory_test pre_fault_memory_test
        x86_64/private_mem_conversions_test x86_64/private_mem_kvm_exits_test"
 tests_arm64="aarch64/page_fault_test"
 
