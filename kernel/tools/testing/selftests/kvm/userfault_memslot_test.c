@@ -395,6 +395,35 @@ TEST_F(memslot, dirty_log_together)
 	}
 }
 
+#ifdef __aarch64__
+/*
+ * A page that is mapped read-only, for dirty logging, is mapped again for a
+ * write, and its bit looked at again.  x86 lets go of the write protection alone.
+ */
+TEST_F(memslot, permission_fault)
+{
+	struct uf_vm *uf = &self->uf;
+	int id, page;
+
+	uf_set_slot(uf, KVM_MEM_USERFAULT | KVM_MEM_LOG_DIRTY_PAGES);
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		page = uf_page(id, 0);
+		uf_access(uf, id, UF_READ, page);
+		uf_set_bit(uf, page);
+		uf_access(uf, id, UF_READ, page);
+
+		uf_prepare(uf, id, UF_WRITE, page);
+		uf_run_exits(uf, id, page);
+		TEST_ASSERT(!test_and_clear_dirty(uf, page),
+			    "a page that waits isn't dirty");
+		uf_clear_bit(uf, page);
+		uf_run_done(uf, id, 0);
+		TEST_ASSERT(test_and_clear_dirty(uf, page),
+			    "a page that was written is dirty");
+	}
+}
+#endif
+
 int main(int argc, char *argv[])
 {
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_USERFAULT));
