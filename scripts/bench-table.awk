@@ -6,7 +6,8 @@
 #         [-v seed=FILE] -f bench-table.awk STATS
 #
 # FILE has the ratios of others, as "group<TAB>row<TAB>ratio".  First the
-# medians, a column for each group; then each group by itself.
+# medians, a column for each group, if NAME is not empty; then each group by
+# itself.
 
 BEGIN {
     FS = "\t"
@@ -50,8 +51,10 @@ function medians(    r, g, f) {
 
 function details(g,    r, f, failures, heading, text) {
     heading = group ? group ": " groups[g] : groups[g]
-    printf "\n%-22s %-26s %-20s%s\n", heading, value, "x " base,
-           seed ? " seed" : ""
+    text = sprintf("%-22s %-26s %-20s %s", heading, value, "x " base,
+                   seed ? "seed" : "")
+    sub(/ +$/, "", text)
+    print "\n" text
     for (r = 1; r <= nr_rows; r++) {
         if (!((groups[g], rows[r]) in line))
             continue
@@ -65,7 +68,8 @@ function details(g,    r, f, failures, heading, text) {
 }
 
 END {
-    medians()
+    if (group)
+        medians()
     for (g = 1; g <= nr_groups; g++)
         details(g)
 }

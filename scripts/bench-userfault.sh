@@ -98,7 +98,9 @@ runs_table() {
                 return "failed"
             if (part == "wall")
                 return field("pages_per_s")
-            return field("ns") / (field("pages") + field("count"))
+            if (field("op") != "")
+                return field("median_ns")
+            return field("ns") / field("pages")
         }
         {
             group = field("vcpus")
