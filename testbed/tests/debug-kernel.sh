@@ -31,11 +31,12 @@ is() {
 
 run "cat /proc/lockdep_stats"
 is "nothing yet, and lockdep is on" 0 'debug_locks: *1$'
-run "echo READ_AFTER_FREE >$provoke"
-is "use after free" 123 'BUG: KASAN: slab-use-after-free'
 # Comes back from the kernel with a spinlock.
 run "echo SPINLOCKUP >$provoke"
 is "lock held too long" 123 'WARNING: lock held when returning to user space'
-is "sleep in atomic context" 123 'BUG: scheduling while atomic'
+is "sleep in atomic context" 123 'BUG: sleeping function called from invalid context'
+# Last: it switches lockdep off.
+run "echo READ_AFTER_FREE >$provoke"
+is "use after free" 123 'BUG: KASAN: slab-use-after-free'
 
 echo "1..$cases"
