@@ -6,7 +6,7 @@
 #         [-v seed=FILE] -f bench-table.awk STATS
 #
 # FILE has the ratios of others, as "group<TAB>row<TAB>ratio".  First the
-# medians, a column for each group, if NAME is not empty; then each group by
+# medians, a column for each group, unless group is empty; then each group by
 # itself.
 
 BEGIN {
@@ -19,7 +19,7 @@ BEGIN {
 !($2 in seen_row) { seen_row[$2]; rows[++nr_rows] = $2 }
 { line[$1, $2] = $0 }
 
-# number(): with four digits, or as many as it takes
+# number(): with two digits behind the point, fewer where many are before it
 function number(x) {
     if (x == "-")
         return x
@@ -28,42 +28,52 @@ function number(x) {
     return sprintf(x >= 10 ? "%.1f" : "%.2f", x)
 }
 
-function range(median, least, most) {
-    if (median == "-")
+function range(middle, least, most) {
+    if (middle == "-")
         return "-"
-    return sprintf("%s (%s..%s)", number(median), number(least), number(most))
+    return sprintf("%s (%s..%s)", number(middle), number(least), number(most))
 }
 
-function medians(    r, g, f) {
+# What is missing stays empty.  (Where split() takes a line that there is none
+# of, there is one, an empty one, from then on.)
+function median(g, r,    f) {
+    if (!((g, r) in line))
+        return ""
+    split(line[g, r], f)
+    return number(f[5])
+}
+
+function print_stripped(text) {
+    sub(/ +$/, "", text)
+    print text
+}
+
+function medians(    r, g, text) {
     printf "%-22s", "median " value
     for (g = 1; g <= nr_groups; g++)
         printf " %9s", groups[g]
     printf "  %s\n", group
     for (r = 1; r <= nr_rows; r++) {
-        printf "  %-20s", rows[r]
-        for (g = 1; g <= nr_groups; g++) {
-            split(line[groups[g], rows[r]] , f)
-            printf " %9s", (groups[g], rows[r]) in line ? number(f[5]) : ""
-        }
-        print ""
+        text = sprintf("  %-20s", rows[r])
+        for (g = 1; g <= nr_groups; g++)
+            text = text sprintf(" %9s", median(groups[g], rows[r]))
+        print_stripped(text)
     }
 }
 
-function details(g,    r, f, failures, heading, text) {
+function details(g,    r, f, failures, heading) {
     heading = group ? group ": " groups[g] : groups[g]
-    text = sprintf("%-22s %-26s %-20s %s", heading, value, "x " base,
-                   seed ? "seed" : "")
-    sub(/ +$/, "", text)
-    print "\n" text
+    print ""
+    print_stripped(sprintf("%-22s %-26s %-20s %s", heading, value, "x " base,
+                           seed ? "seed" : ""))
     for (r = 1; r <= nr_rows; r++) {
         if (!((groups[g], rows[r]) in line))
             continue
         split(line[groups[g], rows[r]], f)
         failures = f[4] > 0 ? "  " f[4] " of " f[3] " runs failed" : ""
-        text = sprintf("  %-20s %-26s %-20s %s%s", f[2], range(f[5], f[6], f[7]),
-                       range(f[8], f[9], f[10]), others[f[1], f[2]], failures)
-        sub(/ +$/, "", text)
-        print text
+        print_stripped(sprintf("  %-20s %-26s %-20s %s%s", f[2],
+                               range(f[5], f[6], f[7]), range(f[8], f[9], f[10]),
+                               others[f[1], f[2]], failures))
     }
 }
 

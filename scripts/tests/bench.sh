@@ -39,15 +39,37 @@ is "one whose base failed has no ratio" \
 is "large numbers stay whole" "$(stats '1 2 a 1234567890')" \
     "2 a 1 0 1234567890 1234567890 1234567890 - - -"
 
+# table LINE...: with blanks for tabs
+table() {
+    printf '%s\n' "$@" | tr ' ' '\t' |
+        awk -v group=vCPUs -v value=pages/s -v base=slow -v seed="$work/seed" \
+            -f "$scripts/bench-table.awk"
+}
+
 printf '2\ta\t1.234\n' >"$work/seed"
-table=$(printf '%s\n' '2 slow 3 0 10 9 11 1 1 1' '2 a 3 1 25 24 26 2.5 2.4 2.6' \
-    '4 slow 1 1 - - - - - -' | tr ' ' '\t' |
-    awk -v group=vCPUs -v value=pages/s -v base=slow -v seed="$work/seed" \
-        -f "$scripts/bench-table.awk")
+table=$(table '2 slow 3 0 10 9 11 1 1 1' '2 a 3 1 25 24 26 2.5 2.4 2.6' \
+    '4 slow 1 1 - - - - - -')
 matches "a column for each group" "$table" '^median pages/s +2 +4 +vCPUs$'
 matches "and the medians in it" "$table" '^  slow +10.0 +-$'
 matches "ratio, spread, the seed's, and failures" "$table" \
     '^  a +25.0 \(24.0..26.0\) +2.50 \(2.40..2.60\) +1.234  1 of 3 runs failed$'
 matches "a group with failures only" "$table" '^  slow +- +- +1 of 1 runs failed$'
+is "a row that a group has no run of: an empty cell, no line in the group" \
+    "$(printf '%s\n' "$table" | tr -s ' ')" \
+    "median pages/s 2 4 vCPUs
+ slow 10.0 -
+ a 25.0
+
+vCPUs: 2 pages/s x slow seed
+ slow 10.0 (9.00..11.0) 1.00 (1.00..1.00)
+ a 25.0 (24.0..26.0) 2.50 (2.40..2.60) 1.234 1 of 3 runs failed
+
+vCPUs: 4 pages/s x slow seed
+ slow - - 1 of 1 runs failed"
+is "and so where it is the first group's, in its column" \
+    "$(table '2 slow 1 0 10 10 10 1 1 1' '4 a 1 0 5 5 5 - - -' | head -n 3)" \
+    "median pages/s                 2         4  vCPUs
+  slow                      10.0
+  a                                   5.00"
 
 done_testing
