@@ -22,7 +22,6 @@ check: prepare
 
 # The selftests on a kernel that looks for its own mistakes.
 check-debug-kernel: prepare
-	@ninja -C $(MESON_BUILD) linux-debug.stamp
 	@scripts/check.sh --suite=debug-kernel $(TESTS)
 
 shell: prepare

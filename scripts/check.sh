@@ -15,7 +15,16 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 processes=2
 
 cd "$root"
-ninja -C "$build/meson" all meson-test-prereq || die "the build failed; no test was run"
+build() {
+    ninja -C "$build/meson" "$@" || die "the build failed; no test was run"
+}
+
+build all meson-test-prereq
+# Meson would build for any test what one depends on, so the tests of this suite
+# do not depend on their kernel.  Which tests run is for Meson to say.
+if meson test -C "$build/meson" --no-rebuild --list "$@" 2>/dev/null | grep -q ':debug-kernel'; then
+    build linux-debug.stamp
+fi
 
 testlog=$build/meson/meson-logs/testlog.json
 rm -f "$testlog"

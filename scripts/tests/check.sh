@@ -1,0 +1,64 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# What check.sh has built before it runs tests.  It gets no real ninja.
+
+set -eu
+# shellcheck source=scripts/tests/tap.sh
+. "$(dirname "$0")/tap.sh"
+
+make_checkout
+PATH=$work/bin:$PATH WORK=$work LOG=$top/build/meson/meson-logs/testlog.json
+export PATH WORK LOG
+mkdir -p "$work/bin" "${LOG%/*}"
+cp "$scripts/test-summary.py" "$top/scripts/"
+
+cat >"$work/bin/ninja" <<'END'
+#!/bin/sh
+shift 2
+echo "$*" >>"$WORK/built"
+case $* in
+*"${BROKEN:-nothing}"*) exit 1 ;;
+esac
+END
+# One of the suite is run only if that is asked for.
+cat >"$work/bin/meson" <<'END'
+#!/bin/sh
+case $* in
+*--list*)
+    echo 'postern:selftest / some_test'
+    case $* in
+    *debug-kernel*) echo 'postern:debug-kernel / some_test-debug' ;;
+    esac
+    ;;
+*)
+    echo '{"name": "some_test", "result": "OK", "returncode": 0, "command": []}' >"$LOG"
+    ;;
+esac
+END
+chmod +x "$work/bin/ninja" "$work/bin/meson"
+
+# check [ARGUMENT]...: what it has built, and its last line
+check() {
+    rm -f "$work/built"
+    _status=0
+    _said=$(sh "$top/scripts/check.sh" "$@" 2>&1) || _status=$?
+    printf '%s; ' "$(tr '\n' ' ' <"$work/built")" "$_status"
+    printf '%s\n' "$_said" | tail -n 1
+}
+
+is "all but the debug kernel" "$(check)" \
+    "all meson-test-prereq ; 0; 1 passed, 0 failed"
+is "not for another suite" "$(check --suite=selftest)" \
+    "all meson-test-prereq ; 0; 1 passed, 0 failed"
+is "which its own suite needs" "$(check --suite=debug-kernel)" \
+    "all meson-test-prereq linux-debug.stamp ; 0; 1 passed, 0 failed"
+is "however that is said" "$(check --suite debug-kernel some_test-debug)" \
+    "all meson-test-prereq linux-debug.stamp ; 0; 1 passed, 0 failed"
+is "no test is run where it does not build" \
+    "$(BROKEN=debug check --suite=debug-kernel)" \
+    "all meson-test-prereq linux-debug.stamp ; 1; check.sh: the build failed; no test was run"
+is "nor where anything else does not" "$(BROKEN=prereq check)" \
+    "all meson-test-prereq ; 1; check.sh: the build failed; no test was run"
+
+done_testing
