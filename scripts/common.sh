@@ -32,9 +32,14 @@ die() {
 }
 
 # target_list: what is emulated and run, as configure was told; x86_64 is
-# always there, aarch64 need not be
+# always there, aarch64 need not be.  While configure runs it is what that one
+# is told, which takes effect for others when it has come to its end.
 target_list() {
-    cat "$build/target-list" 2>/dev/null || echo "$default_targets"
+    if [ -n "${POSTERN_TARGETS:-}" ]; then
+        echo "$POSTERN_TARGETS"
+    else
+        cat "$build/target-list" 2>/dev/null || echo "$default_targets"
+    fi
 }
 
 # has_target ARCH: is it among them?

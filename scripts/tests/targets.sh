@@ -9,8 +9,18 @@ set -eu
 
 make_checkout
 cp "$scripts/../configure" "$top/"
-# It is to end there.
-echo 'exit 1' >"$top/scripts/deps.sh"
+# What configure has done for it: all of it well, or not.  They tell which list
+# they see.
+for step in deps unpack busybox sync build-qemu; do
+    cat >"$top/scripts/$step.sh" <<END
+root=$top
+. "$top/scripts/common.sh"
+target_list >"$work/seen-$step"
+[ ! -e "$work/fails-$step" ]
+END
+done
+mkdir -p "$top/build/meson"
+touch "$top/build/meson/build.ninja"
 configure() {
     (sh "$top/configure" "$@" 2>&1) || echo "status $?"
 }
@@ -34,7 +44,7 @@ for list in aarch64-softmmu x86_64-softmmu,arm-softmmu x86_64 ''; do
     said=$(configure "--target-list=$list")
     matches "'$list' is an error" "$said" "^configure: --target-list=$list: "
 done
-is "and is not kept" "$(ls "$top/build")" qemu
+is "and is not kept" "$(find "$top/build" -maxdepth 1 -type f)" ""
 configure --target-list=x86_64-softmmu >/dev/null
 is "one" "$(targets)" "x86_64-softmmu x86_64 "
 configure --target-list=aarch64-softmmu,x86_64-softmmu >/dev/null
@@ -45,5 +55,33 @@ is "both by default" "$(targets)" "$both"
 touch -d '2000-01-01' "$top/build/target-list"
 configure >/dev/null
 is "the same again leaves the file alone" "$(date -r "$top/build/target-list" +%Y)" 2000
+
+configure --target-list=x86_64-softmmu >/dev/null
+before=$(cat "$top/build/reconfigure")
+for step in deps unpack busybox sync build-qemu; do
+    touch "$work/fails-$step"
+    matches "a $step that fails is an error" "$(configure)" '^status 1$'
+    is "it was for the new list" "$(cat "$work/seen-$step")" x86_64-softmmu,aarch64-softmmu
+    is "and the old one stays" "$(targets)" "x86_64-softmmu x86_64 "
+    is "to be configured again" "$(cat "$top/build/reconfigure")" "$before"
+    rm "$work/fails-$step"
+done
+rm "$work"/seen-*
+configure >/dev/null
+is "when all goes well all see the new one" "$(cat "$work"/seen-* | sort | uniq -c | tr -s ' ')" \
+    " 5 x86_64-softmmu,aarch64-softmmu"
+is "which is then in effect" "$(targets)" "$both"
+
+# Meson reads it, too.
+rm "$top/build/meson/build.ninja"
+mkdir "$work/bin"
+cat >"$work/bin/meson" <<END
+#!/bin/sh
+cp "$top/build/target-list" "$work/seen-meson"
+END
+chmod +x "$work/bin/meson"
+PATH=$work/bin:$PATH
+configure --target-list=x86_64-softmmu >/dev/null
+is "Meson is set up with it" "$(cat "$work/seen-meson")" x86_64-softmmu
 
 done_testing
