@@ -2,10 +2,11 @@
 #
 # bench-stats.awk: medians of what was measured in several rounds.
 #
-#     awk -v base=ROW -f bench-stats.awk RUNS
+#     awk -v base=ROW [-v expected=N] -f bench-stats.awk RUNS
 #
 # RUNS has a line for each run, of fields that tabs separate: round, group, row
-# and value, where a value of "failed" stands for a run without one.  Prints
+# and value, where a value of "failed" stands for a run without one.  Where there
+# are less than N runs of a row, those that are missing count as failed.  Prints
 # for each group and row, in the order in which they came, tabs between:
 #
 #     group row runs failed median least most ratio least-ratio most-ratio
@@ -69,6 +70,7 @@ END {
     CONVFMT = OFMT = "%.10g"
     for (k = 1; k <= nr_keys; k++) {
         key = order[k]
-        print key, runs[key], failed[key] + 0, values(key), ratios(key)
+        missing = expected > runs[key] ? expected - runs[key] : 0
+        print key, runs[key] + missing, failed[key] + missing, values(key), ratios(key)
     }
 }

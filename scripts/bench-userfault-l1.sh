@@ -3,7 +3,8 @@
 #
 # bench-userfault-l1.sh ROUND PART: what bench-userfault.sh runs in L1, for one
 # round of one part of the benchmark (see there).  Prints a JSON object for each
-# run, with "failed" in it where the run did, and what that said.
+# run, with "failed" in it where the run did, and what that said.  Ends with "all
+# runs made", however they went.
 
 set -u
 
@@ -25,12 +26,16 @@ reversed() {
 one() {
     _what=$1
     shift
-    if _said=$(timeout 120 "$@" 2>&1); then
-        printf '%s\n' "$_said" | grep '^{'
+    _said=$(timeout 120 "$@" 2>&1)
+    _status=$?
+    if [ "$_status" != 0 ]; then
+        echo "{$_what, \"failed\": $_status}"
+    elif ! printf '%s\n' "$_said" | grep '^{'; then
+        echo "{$_what, \"failed\": \"no output\"}"
     else
-        echo "{$_what, \"failed\": $?}"
-        printf '%s\n' "$_said" | head -n 20 | sed 's/^/    | /'
+        return
     fi
+    printf '%s\n' "$_said" | head -n 20 | sed 's/^/    | /'
 }
 
 # bring MODE VCPUS KIB: a run of userfault_perf_test, with so much a vCPU
@@ -70,3 +75,4 @@ off)
     done
     ;;
 esac
+echo "all runs made"

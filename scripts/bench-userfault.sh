@@ -6,12 +6,13 @@
 # boot of L1.  PART is one of these; without any, all of them:
 #
 #   icount  instructions a page, with 1 to 64 vCPUs on one CPU of L1
-#   wall    pages/s by the clock, with 1 to 8 vCPUs on four CPUs of L1
+#   wall    pages/s by the clock, with 1 to 8 vCPUs on four CPUs of L1;
+#           wants as many of its machine (a warning says where it has less)
 #   off     what the feature costs where it is off: our kernel and the stock
 #           one in turn, instructions a page and an operation on a memslot
 #
 # Prints tables; all figures go to build/bench-userfault.json, and plots next to
-# it, where there is gnuplot.
+# it, where there is gnuplot.  Ends with 1 if a run failed or is missing.
 
 set -eu
 
@@ -23,15 +24,19 @@ parts='' rounds=3
 for arg; do
     case $arg in
     icount | wall | off) parts="$parts $arg" ;;
-    *[!0-9]* | '' | 0) die "usage: $0 [icount|wall|off]... [ROUNDS]" ;;
+    *[!0-9]* | '' | 0*) die "usage: $0 [icount|wall|off]... [ROUNDS]" ;;
     *) rounds=$arg ;;
     esac
 done
 parts=${parts:-icount wall off}
+wall_cpus=4
 
 result=$build/bench-userfault.json
 work=$build/bench-userfault
 tab=$(printf '\t')
+
+# What an earlier call left would pass for this one's, should this one fail.
+rm -rf "$result" "$build"/bench-userfault-*.svg "$work"
 
 targets='qemu.stamp linux.stamp selftests.stamp testbed/testbed testbed/initramfs.gz'
 case $parts in
@@ -40,7 +45,7 @@ esac
 # shellcheck disable=SC2086 # a list
 ninja -C "$build/meson" --quiet $targets || die "the build failed"
 
-# note TEXT...: to be shown at once, and again at the end
+# note TEXT...: what failed; to be shown at once, and again at the end
 note() {
     say "    $*" >&2
     say "$*" >>"$work/notes"
@@ -59,20 +64,27 @@ in_l1() {
         "$root/scripts/bench-userfault-l1.sh" "$_round" "$_part" >"$_log" 2>&1 || _status=$?
     [ "$_status" = 0 ] ||
         note "$_part, round $_round, $_kernel: the testbed ended with status $_status ($_log)"
-    grep '"failed"' "$_log" | while read -r _run; do
+    grep -q '^all runs made' "$_log" ||
+        note "$_part, round $_round, $_kernel: runs are missing ($_log)"
+    grep '^{.*"failed"' "$_log" | while read -r _run; do
         note "$_part, round $_round, $_kernel: failed: $_run"
     done
-    sed -n "s/^{/{\"part\": \"$_part\", \"round\": $_round, \"kernel\": \"$_kernel\", /p" \
+    # whole lines: the last may have been cut off
+    sed -n "s/^{\(.*}\)\r*$/{\"part\": \"$_part\", \"round\": $_round, \"kernel\": \"$_kernel\", \1/p" \
         "$_log" >>"$work/$_part.runs"
 }
 
 run_part() {
+    if [ "$1" = wall ] && [ "$(nproc)" -lt "$wall_cpus" ]; then
+        warn "L1's $wall_cpus CPUs share $(nproc) here: what threads wait for one" \
+            "another, more than what they do at once, is what \"wall\" measures"
+    fi
     : >"$work/$1.runs"
     _n=0
     while [ $((_n += 1)) -le "$rounds" ]; do
         case $1 in
         icount) in_l1 icount "$_n" linux --icount ;;
-        wall) in_l1 wall "$_n" linux --smp=4 ;;
+        wall) in_l1 wall "$_n" linux --smp="$wall_cpus" ;;
         off)
             if [ $((_n % 2)) = 1 ]; then order='linux-stock linux'; else order='linux linux-stock'; fi
             for kernel in $order; do
@@ -106,6 +118,9 @@ runs_table() {
             group = field("vcpus")
             row = field("mode")
             if (part == "off") {
+                # a failed run has no operations; each lacks one, then
+                if (!row && field("op") == "")
+                    next
                 group = row ? "page, " group " vCPUs" : \
                         field("op") ", " field("slots") " slots"
                 row = field("kernel")
@@ -153,7 +168,7 @@ plot() {
             '$2 == row && $5 != "-" { print $1, $5, $6, $7 }' "$work/$1.stats"
         printf '\n\n'
     done >"$work/$1.data"
-    gnuplot <<END
+    if ! gnuplot <<END; then
 set terminal svg size 900,600 background "white"
 set output "$build/bench-userfault-$1.svg"
 set title "$2"
@@ -165,6 +180,10 @@ set key outside right
 plot for [i=0:$(($(rows "$1" | wc -l) - 1))] "$work/$1.data" index i \
     using 1:2:3:4 with yerrorlines title columnheader(1)
 END
+        rm -f "$build/bench-userfault-$1.svg"
+        warn "no plot of $1: gnuplot failed"
+        return 0
+    fi
     say "plot: ${build#"$root/"}/bench-userfault-$1.svg"
 }
 
@@ -194,7 +213,7 @@ json() {
     done >"$work/all.runs"
     stats_json >"$work/all.stats"
     sed -e 's/[\\"]/\\&/g' -e 's/.*/"&"/' "$work/notes" >"$work/all.notes"
-    printf '%s\n' '{' "  \"machine\": \"$(machine)\"," \
+    printf '%s\n' '{' "  \"machine\": \"$machine\"," \
         "  \"kernel\": \"$(tree_version linux "$build/linux/src")\"," \
         "  \"rounds\": $rounds," \
         "  \"load_before\": \"$load_before\", \"load_after\": \"$(load)\"," \
@@ -203,9 +222,10 @@ json() {
         '  "runs": [' "$(objects "$work/all.runs")" '  ]' '}' >"$result"
 }
 
-rm -rf "$work"
 mkdir -p "$work" "$logs"
 : >"$work/notes"
+# one line, also where not all processors are the same
+machine=$(machine | paste -s -d / -)
 load_before=$(load)
 seed_ratios >"$work/seed"
 
@@ -216,11 +236,15 @@ for part in $parts; do
     off) base=linux-stock ;;
     *) base=missing ;;
     esac
-    runs_table "$part" | awk -v base="$base" -f "$root/scripts/bench-stats.awk" \
-        >"$work/$part.stats"
+    runs_table "$part" >"$work/$part.table"
+    awk -v base="$base" -v expected="$rounds" -f "$root/scripts/bench-stats.awk" \
+        "$work/$part.table" >"$work/$part.stats"
+    lost=$(awk -F "$tab" '{ n += $4 } END { print n + 0 }' "$work/$part.stats")
+    [ "$lost" = 0 ] || note "$part: $lost figures are missing, see the table"
 done
+json
 
-say "machine: $(machine); load before: $load_before, after: $(load)"
+say "machine: $machine; load before: $load_before, after: $(load)"
 say "L1: Linux $(tree_version linux "$build/linux/src"), emulated; $rounds rounds: median (least..most)"
 for part in $parts; do
     case $part in
@@ -230,9 +254,9 @@ for part in $parts; do
         plot icount "Instructions a page (one emulated CPU)"
         ;;
     wall)
-        table wall "Pages/s by the clock, four CPUs, 4 MiB a vCPU; seed: see scripts/bench-userfault-seed.list" \
+        table wall "Pages/s by the clock, four CPUs of L1 on $(nproc), 4 MiB a vCPU; seed: see scripts/bench-userfault-seed.list" \
             -v group=vCPUs -v value=pages/s -v base=missing -v seed="$work/seed"
-        plot wall "Pages/s (four emulated CPUs)"
+        plot wall "Pages/s (four emulated CPUs on $(nproc))"
         ;;
     off)
         table off "With the feature off: instructions a page or operation, one CPU" \
@@ -243,8 +267,8 @@ done
 say ''
 command -v gnuplot >/dev/null || say "no gnuplot: plots skipped (package gnuplot-nox)"
 say "The same figures as JSON: ${result#"$root/"}"
-json
 if [ -s "$work/notes" ]; then
     printf '\nWhat failed:\n'
     sed 's/^/  /' "$work/notes"
+    exit 1
 fi

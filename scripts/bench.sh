@@ -12,6 +12,9 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/scripts/common.sh"
 
 rounds=${1:-5}
+case $rounds in
+*[!0-9]* | 0*) die "usage: $0 [ROUNDS]" ;;
+esac
 
 say "machine: $(machine), load $(load)"
 say "$rounds rounds on an emulated host with 1 CPU: compare the columns, not with other machines"

@@ -36,6 +36,11 @@ is "one whose base failed has no ratio" \
     "$(stats '1 2 slow failed' '1 2 a 5')" \
     "2 slow 1 1 - - - - - -
 2 a 1 0 5 5 5 - - -"
+is "runs that are missing count as failed" \
+    "$(printf '1\t2\ta\t5\n1\t2\tb\tfailed\n' |
+        awk -v base=slow -v expected=3 -f "$scripts/bench-stats.awk" | cut -f1-5 | tr '\t' ' ')" \
+    "2 a 3 2 5
+2 b 3 3 -"
 is "large numbers stay whole" "$(stats '1 2 a 1234567890')" \
     "2 a 1 0 1234567890 1234567890 1234567890 - - -"
 
@@ -71,5 +76,83 @@ is "and so where it is the first group's, in its column" \
     "median pages/s                 2         4  vCPUs
   slow                      10.0
   a                                   5.00"
+
+# bench-userfault.sh, with the selftests and what starts them played by scripts
+make_checkout
+cp "$scripts/bench-userfault-seed.list" "$top/scripts/"
+mkdir -p "$top/build/meson/testbed" "$top/build/linux/selftests" "$work/bin"
+cat >"$top/build/meson/testbed/testbed" <<'END'
+#!/bin/sh
+while [ "$1" != -- ]; do shift; done
+shift
+[ ! -e "$LOST_L1" ] || { rm "$LOST_L1"; exit 3; }
+exec "$@"
+END
+cat >"$top/build/linux/selftests/userfault_perf_test" <<'END'
+#!/bin/sh
+case $2-$4 in
+$BROKEN) echo "something is wrong"; exit 4 ;;
+$SILENT) echo "nothing to tell" ;;
+*) echo "{\"mode\": \"$2\", \"vcpus\": $4, \"pages\": 10, \"ns\": 500, \"pages_per_s\": 7}" ;;
+esac
+END
+cat >"$top/build/linux/selftests/userfault_memslot_perf_test" <<'END'
+#!/bin/sh
+[ "$2" != "$BROKEN" ] || exit 1
+echo "{\"op\": \"move\", \"slots\": $2, \"count\": 500, \"median_ns\": 20}"
+END
+printf '#!/bin/sh\n' >"$work/bin/ninja"
+printf '#!/bin/sh\nexit 1\n' >"$work/bin/gnuplot"
+chmod +x "$top/build/meson/testbed/testbed" "$top/build/linux/selftests"/* "$work/bin"/*
+export PATH="$work/bin:$PATH" BROKEN=none-none SILENT=none-none LOST_L1="$work/lost"
+
+# bench ARG...: sets said and status
+bench() {
+    status=0
+    said=$("$top/scripts/bench-userfault.sh" "$@" 2>&1) || status=$?
+}
+
+json=$top/build/bench-userfault.json
+# json_count PATTERN
+json_count() {
+    grep -c -- "$1" "$json"
+}
+
+touch "$json" "$top/build/bench-userfault-wall.svg"
+bench icount off 2
+is "all runs are there, and no plot, which nothing else depends on" "$status" 0
+matches "a plot that failed is told" "$said" 'warning: no plot of icount'
+is "results, a line for each run" "$(json_count '"round"')" 128
+is "plots of an earlier call are gone" "$(find "$top/build" -name '*.svg')" ""
+
+BROKEN=kvm-4 bench icount 2
+is "a run that fails: 1 at the end" "$status" 1
+matches "it is told" "$said" '^icount, round 2, linux: failed: .*"kvm", "vcpus": 4, "failed": 4}$|^  icount, round 2.*"failed": 4}$'
+matches "and counted, after the tables" "$said" '2 of 2 runs failed$'
+is "and in the results, with the others" "$(json_count '"round"')" 112
+
+SILENT=kvm-4 bench icount 2
+is "one that says nothing: 1 at the end" "$status" 1
+is "and is in the results" "$(json_count '"failed": "no output"')" 2
+
+touch "$LOST_L1"
+bench icount 2
+is "an L1 that is lost: 1 at the end" "$status" 1
+matches "its runs are missing" "$said" '1 of 2 runs failed$'
+matches "which is told" "$said" '^  icount, round 1, linux: the testbed ended with status 3'
+is "the others are in the results" "$(json_count '"round"')" 56
+
+BROKEN=509 bench off 1
+is "memslot operations that fail: 1 at the end" "$status" 1
+is "they have no group without a name" "$(printf '%s\n' "$said" | grep -c '^, ')" 0
+
+BROKEN='*' bench wall 1
+is "everything fails: 1 at the end" "$status" 1
+matches "every row is there" "$said" '^  kvm-minor +- +- +1 of 1 runs failed$'
+
+for rounds in 0 00 x 3x ''; do
+    bench "$rounds"
+    matches "'$rounds' rounds" "$status $said" '^1 .*usage: '
+done
 
 done_testing
