@@ -19,16 +19,33 @@ intact() {
     [ -e "$binaries/$sums" ] && (cd "$binaries" && sha256sum -c --status "$sums")
 }
 
+# runs_alone FILE: does it run on aarch64, where there are no libraries?
+runs_alone() {
+    _headers=$(readelf -h -l "$1" 2>/dev/null) || return 1
+    case $_headers in
+    *INTERP*) return 1 ;;
+    *Machine:*AArch64*) return 0 ;;
+    *) return 1 ;;
+    esac
+}
+
+# put FILE: all of it, or nothing
+put() {
+    cp "$1" "$busybox.tmp"
+    mv "$busybox.tmp" "$busybox"
+}
+
+mkdir -p "$cache" "$build"
 if [ -n "${1:-}" ]; then
-    cmp -s "$1" "$busybox" || cp "$1" "$busybox"
+    runs_alone "$1" || die "$1 is no statically linked program of aarch64"
+    cmp -s "$1" "$busybox" || put "$1"
     exit 0
 fi
 [ ! -e "$busybox" ] || exit 0
 
-mkdir -p "$cache" "$build"
 # Two checkouts may share the cache.
-exec 8>"$cache/lock"
-lock 8 "another configure, which uses $cache,"
+exec 9>"$cache/lock"
+lock 9 "another configure, which uses $cache,"
 if ! intact; then
     rm -f "$binaries/$sums"
     sh "$root/scripts/apt.sh" binary busybox-static arm64 || die "no busybox for aarch64: \
@@ -36,14 +53,13 @@ name a statically linked one by --aarch64-busybox, or leave aarch64 out of --tar
     intact || die "what was downloaded of busybox-static is damaged"
 fi
 deb=$binaries/$(sed 's/^[^ ]*  *//' "$binaries/$sums")
-exec 8>&-
+exec 9>&-
 
 new=$build/busybox-aarch64.new
 rm -rf "$new"
 mkdir "$new"
 dpkg-deb -x "$deb" "$new"
 # Where a merged /usr is, it may lie under it.
-cp "$(find "$new" -type f -path '*bin/busybox')" "$busybox.tmp"
+put "$(find "$new" -type f -path '*bin/busybox')"
 rm -rf "$new"
-mv "$busybox.tmp" "$busybox"
 say "    build/busybox-aarch64 is out of ${deb##*/}"

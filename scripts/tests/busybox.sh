@@ -21,14 +21,46 @@ said=$(busybox)
 matches "without the archive it says what else there is" "$said" '--aarch64-busybox.*--target-list'
 matches "which is an error" "$said" '^status 1$'
 
-echo own >"$work/own"
-is "one that was named is taken" "$(busybox "$work/own")$(cat "$result")" own
-is "and kept" "$(busybox)$(cat "$result")" own
-echo other >"$work/own"
-is "until another one is named" "$(busybox "$work/own")$(cat "$result")" other
+# zeroes N: as bytes, for printf
+zeroes() {
+    printf '\\000%.0s' $(seq "$1")
+}
+
+# program MACHINE SEGMENT: of that machine, with one segment of that type; both
+# are low bytes, in octal
+program() {
+    # shellcheck disable=SC2059 # all of them are escapes
+    printf "\\177ELF\\002\\001\\001$(zeroes 9)\\002\\000\\$1\\000\\001$(zeroes 11)\\100$(zeroes 19)\
+\\100\\000\\070\\000\\001\\000\\100$(zeroes 5)\\$2$(zeroes 55)"
+}
+
+# same FILE: yes if it is what is there
+same() {
+    cmp "$1" "$result" 2>&1 && echo yes
+}
+
+aarch64=267 x86=076 load=001 interpreter=003
+program $aarch64 $load >"$work/own"
+is "one that was named is taken" "$(busybox "$work/own")$(same "$work/own")" yes
+is "and kept" "$(busybox)$(same "$work/own")" yes
+{ program $aarch64 $load && echo more; } >"$work/other"
+is "until another one is named" "$(busybox "$work/other")$(same "$work/other")" yes
+
+program $x86 $load >"$work/x86"
+program $aarch64 $interpreter >"$work/dynamic"
+echo '#!/bin/sh' >"$work/script"
+: >"$work/empty"
+for kind in x86 dynamic script empty; do
+    is "not one that would not run: $kind" "$(busybox "$work/$kind")" \
+        "busybox.sh: $work/$kind is no statically linked program of aarch64
+status 1"
+done
+is "which leaves what is there" "$(same "$work/other")" yes
+is "and nothing else" "$(find "$top/build" -name 'busybox*')" "$result"
 rm "$result"
 
 if ! command -v dpkg-deb >/dev/null; then
+    skip "one out of a package" "no dpkg-deb here"
     done_testing
     exit
 fi

@@ -72,6 +72,21 @@ is "when all goes well all see the new one" "$(cat "$work"/seen-* | sort | uniq 
     " 5 x86_64-softmmu,aarch64-softmmu"
 is "which is then in effect" "$(targets)" "$both"
 
+# make starts configure at the top of the checkout.
+mkdir "$work/it's here"
+touch "$work/it's here/file"
+(
+    cd "$work/it's here"
+    configure --qemu-source=. --aarch64-busybox=file --linux-source="$work/it's here" >/dev/null
+)
+sed -i 's/exec .\/configure/printf "%s|"/' "$top/build/reconfigure"
+is "what was named is found again from elsewhere" \
+    "$(cd / && sh "$top/build/reconfigure" --more)" \
+    "--qemu-source=$work/it's here|--aarch64-busybox=$work/it's here/file|\
+--linux-source=$work/it's here|--more|"
+matches "a file that is not there is an error" "$(configure --aarch64-busybox="$work/no")" \
+    "^configure: --aarch64-busybox=$work/no: no such file"
+
 # Meson reads it, too.
 rm "$top/build/meson/build.ninja"
 mkdir "$work/bin"
