@@ -50,7 +50,7 @@ entry {
         } else if (top[what] > 0) {
             n = top[what]--
             key = what " " taker[what, n] " " before
-            held = begin[what, n] ? FNR - begin[what, n] : 0
+            held = begin[what, n] ? executed - begin[what, n] : 0
             holds[key, ++times[key]] = held
         }
     }
@@ -59,7 +59,7 @@ entry {
 {
     now = name[found]
     if (entering && !kind(now)) {
-        begin[entering, top[entering]] = FNR
+        begin[entering, top[entering]] = executed
         entering = ""
     }
     before = now

@@ -20,7 +20,7 @@ END {
         print "no page was mapped" >"/dev/stderr"
         exit 1
     }
-    printf "%d pages, %.0f instructions a page\n", pages, FNR / pages
+    printf "%d pages, %.0f instructions a page\n", pages, executed / pages
     for (at in count)
         printf "%8.1f %6.2f %s\n", count[at] / pages, calls[at] / pages, at | "sort -rn"
 }

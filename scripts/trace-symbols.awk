@@ -2,27 +2,39 @@
 #
 # trace-symbols.awk: for the other trace-*.awk, which read "nm -n" of a program,
 # System.map, and a trace of trace-l1.sh, in this order.  For each instruction it
-# sets at, "where function", and entry, whether it is the function's first one.
-# Other programs and libraries are one function; what runs in L2, the guest, is
-# another.
+# sets executed, how many there were until now, at, "where function", and entry,
+# whether it is the function's first one.  Other programs and libraries are one
+# function; what runs in L2, the guest, is another.
 
-BEGIN { nr_symbols = 0 }
+BEGIN { executed = nr_symbols = 0 }
 
 # Symbols come sorted by address; hexadecimal numbers of as many digits compare
-# as text.
+# as text.  It takes the "" to make them text: 4e0012 is a number otherwise.
 FILENAME != last_file { last_file = FILENAME; nr_files++ }
 
 nr_files < 3 {
     if ($2 ~ /[tTwW]/) {
-        start[nr_symbols] = $1
+        start[nr_symbols] = $1 ""
         name[nr_symbols++] = $3
     }
     next
 }
 
+# QEMU tells an instruction before it executes it, and then tells when it did not,
+# as an interrupt came first.  So each waits for the line after it; the last one of
+# the trace, which may be cut off, does not count.
+/^Stopped execution of TB chain before / { upcoming = "" }
+!/^Trace / { next }
+
 {
+    line = upcoming
+    upcoming = $0
+    if (line == "")
+        next
+    $0 = line
+    executed++
     split($4, field, "/")
-    pc = field[2]
+    pc = field[2] ""
     # HF_GUEST_MASK
     if (index("2367abef", substr(field[3], 3, 1))) {
         at = "L2 the guest"

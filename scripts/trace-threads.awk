@@ -24,7 +24,7 @@ BEGIN {
 
 entry {
     if (name[found] ~ /^finish_task_switch/)
-        end_of_turn(FNR)
+        end_of_turn(executed)
     else if (name[found] ~ /^(kvm_vcpu_ioctl|kvm_mmu_page_fault|svm_vcpu_run|handle_userfault)$/)
         who = "vCPUs"
     else if (name[found] ~ /^(do_epoll_wait|userfaultfd_read_iter|ep_send_events|mfill_atomic_copy)$/ &&
@@ -34,7 +34,7 @@ entry {
 }
 
 END {
-    end_of_turn(FNR + 1)
+    end_of_turn(executed + 1)
     if (!pages) {
         print "no page was mapped" >"/dev/stderr"
         exit 1

@@ -40,6 +40,8 @@ kernel=ffffffff8100
     ran ${kernel}2000 ${kernel}2004 ${kernel}1008 ${kernel}0008 ${kernel}100c ${kernel}3000
     # a reader, after a switch
     ran ${kernel}5000 ${kernel}4000 00007f0000001000 ${kernel}5000
+    # as QEMU may stop anywhere, the last one does not count
+    ran ${kernel}5004
 } >"$work/trace"
 
 # trace WHAT
@@ -62,6 +64,26 @@ is "a lock: how often, how long, and whose" "$(printf '%s\n' "$said" | tail -n 1
 said=$(trace threads)
 matches "a vCPU's turn" "$said" '^ +12 +1.00 turns  vCPUs$'
 matches "a reader's turn" "$said" '^ +3 +1.00 turns  readers$'
+
+# A program where a function begins at what reads as the number 4e12, more than
+# those behind it.
+cat >"$work/program" <<'END'
+00000000004d0000 T before
+00000000004e0012 T middle
+0000000000500000 T after
+0000000000600000 T last
+END
+{
+    ran ${kernel}1000 00000000004e0012 00000000004e0013 00000000004fffff
+    echo "Stopped execution of TB chain before 0x7f8f97911c40 [00000000004fffff] "
+    echo "something else"
+    ran 00000000004fffff 0000000000500000 0000000000500004 0000000000600000 ${kernel}5000
+} >"$work/trace"
+said=$(trace profile)
+matches "an instruction that was not executed, and other lines, do not count" "$said" \
+    '^1 pages, 7 instructions a page$'
+matches "not in its function either" "$said" '^ +3.0 +1.00 user middle$'
+matches "addresses are no numbers" "$said" '^ +2.0 +1.00 user after$'
 
 : >"$work/trace"
 matches "a trace without a page is an error" "$(trace locks 2>&1 || echo failed)" '^failed$'
