@@ -34,9 +34,11 @@ has_file() {
     return 1
 }
 
-# The archive's own key is needed only to fetch from the archive.
+# The archive's own key is needed only to fetch from the archive: anything (1),
+# aarch64's busybox, or nothing (0).
+need_archive=${POSTERN_NEED_ARCHIVE:-1}
 lists=deps.list
-[ "${POSTERN_NEED_ARCHIVE:-1}" != 1 ] || lists="$lists deps-archive.list"
+[ "$need_archive" = 0 ] || lists="$lists deps-archive.list"
 ! has_target aarch64 || lists="$lists deps-aarch64.list"
 
 has() {
@@ -96,6 +98,26 @@ packages_of() {
 
 must='tool meson python perl lib file'
 
+# only_for LIST: the packages that are missing of this list alone
+only_for() (
+    lists=$1
+    missing "$must" | packages_of
+)
+
+# way_out: how to go on without what aarch64 takes, if that is missing
+way_out() {
+    has_target aarch64 || return 0
+    without='./configure --target-list=x86_64-softmmu'
+    packages=$(only_for deps-aarch64.list)
+    [ -z "$packages" ] ||
+        say "$packages: for aarch64 only; $without (with your other options) leaves it out."
+    [ "$need_archive" = busybox ] || return 0
+    packages=$(only_for deps-archive.list)
+    [ -z "$packages" ] ||
+        say "$packages: only to fetch a busybox for aarch64; --aarch64-busybox=FILE \
+names one, $without (with your other options) leaves it out."
+}
+
 check() {
     list=$(missing "$must")
     [ -n "$list" ] || return 0
@@ -109,6 +131,7 @@ check() {
             say "Debian 12 has meson >= 1.5 in bookworm-backports."
             ;;
         esac
+        way_out
     } >&2
     return 1
 }

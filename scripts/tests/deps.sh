@@ -44,5 +44,26 @@ echo x86_64-softmmu,aarch64-softmmu >"$top/build/target-list"
 said=$(deps check)
 matches "with it it is named" "$said" '^ *no-such-cross-tool +cross-package$'
 matches "and is a failure" "$said" '^status 1$'
+matches "with a way to do without" "$said" \
+    '^cross-package: for aarch64 only; ./configure --target-list=x86_64-softmmu '
+matches "which it says when it cannot be installed, too" "$(deps install)" \
+    '^cross-package: for aarch64 only; ./configure --target-list=x86_64-softmmu '
+
+with tool no-such-tool
+echo '# kind name package' >"$top/scripts/deps-aarch64.list"
+is "but not of what is needed anyway" "$(deps check | grep -c -e --target-list)" 0
+
+with tool sh
+echo 'tool no-such-apt apt' >"$top/scripts/deps-archive.list"
+is "the archive is not needed for nothing" "$(deps check)" ""
+POSTERN_NEED_ARCHIVE=busybox
+said=$(deps check)
+matches "for a busybox it is" "$said" '^ *no-such-apt +apt$'
+matches "of which one can be named, or left out" "$said" \
+    '^apt: .* --aarch64-busybox=FILE .*--target-list=x86_64-softmmu '
+POSTERN_NEED_ARCHIVE=1
+said=$(deps check)
+matches "as for the sources" "$said" '^ *no-such-apt +apt$'
+is "which cannot be left out" "$(printf '%s\n' "$said" | grep -c -e --target-list)" 0
 
 done_testing

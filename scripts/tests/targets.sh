@@ -72,6 +72,21 @@ is "when all goes well all see the new one" "$(cat "$work"/seen-* | sort | uniq 
     " 5 x86_64-softmmu,aarch64-softmmu"
 is "which is then in effect" "$(targets)" "$both"
 
+# What deps.sh is told of the archive, with QEMU's source there.
+echo "echo \"\$POSTERN_NEED_ARCHIVE\" >'$work/need'" >"$top/scripts/deps.sh"
+# need [ARGUMENT]...: of configure
+need() {
+    configure "$@" >/dev/null
+    cat "$work/need"
+}
+is "the archive is needed for a source" "$(need)" 1
+mkdir -p "$top/build/linux/src"
+is "for a busybox" "$(need)" busybox
+is "not without aarch64" "$(need --target-list=x86_64-softmmu)" 0
+is "nor with a busybox named" "$(need --aarch64-busybox="$scripts/common.sh")" 0
+touch "$top/build/busybox-aarch64"
+is "or there" "$(need)" 0
+
 # make starts configure at the top of the checkout.
 mkdir "$work/it's here"
 touch "$work/it's here/file"
