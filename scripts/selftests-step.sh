@@ -4,7 +4,7 @@
 # selftests-step.sh ARCH STAMP: builds the KVM selftests for the architecture
 # that Linux calls ARCH (see build-selftests.sh), in build/linux/selftests for
 # x86 and build/linux/selftests-ARCH for others; touches STAMP when one came
-# out new.
+# out new.  What another compiler made, or other flags, is made again.
 
 set -eu
 
@@ -12,6 +12,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/common.sh
 . "$root/scripts/common.sh"
 
+[ $# = 2 ] || die "usage: selftests-step.sh ARCH STAMP"
 ARCH=$1 stamp=$2
 case $ARCH in
 x86) name=selftests CROSS_COMPILE='' CC=$(cc_command) ;;
@@ -21,6 +22,20 @@ esac
 out=$build/linux/$name
 ccache_for linux
 export ARCH CROSS_COMPILE CC
+
+# make does not know what its objects were made by.
+# shellcheck disable=SC2086 # a command, maybe with ccache before it
+made_by=$({
+    cat "$root/scripts/build-selftests.sh"
+    echo "${CFLAGS:-} ${LDFLAGS:-} $CC" && $CC --version
+} | sha256sum)
+if [ "$(cat "$out/.made-by" 2>/dev/null)" != "$made_by" ]; then
+    mkdir -p "$out"
+    # The headers are the kernel's, whoever compiles.
+    find "$out" -type d \( -path "$out/headers" -o -path "$out/tools" \) -prune \
+        -o -type f -exec rm {} +
+    echo "$made_by" >"$out/.made-by"
+fi
 
 watched "$name-build" "KVM $name" \
     sh "$root/scripts/build-selftests.sh" "$build/linux/src" "$out" ||
