@@ -15,11 +15,26 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/common.sh
 . "$root/scripts/common.sh"
 
+usage() {
+    die "usage: $0 TRACE SECONDS COMMAND..."
+}
+
+[ $# -ge 3 ] || usage
+case $2 in
+*[!0-9]* | '' | 0*) usage ;;
+esac
 trace=$1 seconds=$2
 shift 2
 
 dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
+testbed='' reader=''
+clean_up() {
+    # shellcheck disable=SC2086 # none, one or two
+    [ -z "$testbed$reader" ] || kill $testbed $reader 2>/dev/null || :
+    rm -rf "$dir"
+}
+trap clean_up EXIT
+trap 'exit 1' HUP INT TERM
 mkfifo "$dir/monitor.in" "$dir/monitor.out" "$dir/said"
 
 # The testbed's L0, with a monitor.
@@ -34,23 +49,41 @@ chmod +x "$dir/qemu"
 cat >"$dir/command" <<'END'
 "$@" &
 chrt -f -p 1 $$
-while [ "$(cat /sys/kernel/debug/kvm/pf_fixed)" -lt 5000 ]; do sleep 0.002; done
+while [ "$(cat /sys/kernel/debug/kvm/pf_fixed)" -lt 5000 ]; do
+    # one that has ended, but was not waited for, has no program
+    [ -e "/proc/$!/exe" ] || { wait "$!"; exit; }
+    sleep 0.002
+done
 echo "trace now"
 wait "$!"
 END
 
+rm -f "$trace"
 POSTERN_L0_QEMU=$dir/qemu "$build/meson/testbed/testbed" --icount --timeout=500 -- \
     sh "$dir/command" "$@" >"$dir/said" 2>&1 &
+testbed=$!
 cat "$dir/monitor.out" >/dev/null &
+reader=$!
+# Once for all lines: who opens it again misses what came between.
+exec 4<"$dir/said"
 exec 3<>"$dir/monitor.in"
 
-while read -r line; do
+line=''
+while [ "$line" != "trace now" ] && read -r line <&4; do
     say "$line"
-    [ "$line" = "trace now" ] || continue
-    printf 'one-insn-per-tb on\nlog exec,nochain\n' >&3
-    sleep "$seconds"
-    printf 'log none\nquit\n' >&3
-    break
-done <"$dir/said"
-cat "$dir/said" >/dev/null
-wait
+done
+if [ "$line" != "trace now" ]; then
+    status=0
+    wait "$testbed" || status=$?
+    testbed=''
+    die "ended, with status $status, before KVM had mapped 5000 pages: $*"
+fi
+
+printf 'one-insn-per-tb on\nlog exec,nochain\n' >&3
+sleep "$seconds"
+printf 'log none\nquit\n' >&3
+cat <&4 >/dev/null
+# QEMU's end is what it cannot like.
+wait "$testbed" || :
+testbed=''
+[ -s "$trace" ] || die "there is nothing in $trace"
