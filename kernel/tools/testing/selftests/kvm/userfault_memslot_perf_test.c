@@ -73,8 +73,12 @@ static int compare(const void *a, const void *b)
 /* Some have to wait for an SRCU reader, or for a timer: not the mean. */
 static int64_t median(int64_t *ns)
 {
+	int middle = nr_iterations / 2;
+
 	qsort(ns, nr_iterations, sizeof(*ns), compare);
-	return ns[nr_iterations / 2];
+	if (nr_iterations % 2)
+		return ns[middle];
+	return (ns[middle - 1] + ns[middle]) / 2;
 }
 
 int main(int argc, char *argv[])
