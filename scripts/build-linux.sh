@@ -10,6 +10,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/common.sh
 . "$root/scripts/common.sh"
 
+[ $# -ge 1 ] || die "usage: build-linux.sh KERNEL [STAMP]"
 kernel=$1 stamp=${2:-}
 
 # The tree that it is built from, its architecture, and its configuration: parts

@@ -10,6 +10,10 @@
 
 set -u
 
+if [ $# = 0 ]; then
+    echo "usage: ${0##*/} COMMAND [ARG]..." >&2
+    exit 2
+fi
 "$@"
 status=$?
 

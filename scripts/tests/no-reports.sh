@@ -45,6 +45,9 @@ status 0"
 lockdep 1
 is "and with it" "$(run true)" "status 0"
 is "the command's own failure stays" "$(run sh -c 'exit 4')" "status 4"
+is "without a command nothing is well" "$(run 2>&1)" \
+    "usage: no-reports.sh COMMAND [ARG]...
+status 2"
 
 # caught LINE: as the only one that tells of a mistake
 caught() {
