@@ -82,10 +82,10 @@ TEST_F(async_pf, completes_over_set_bit)
 	uf_enable(uf);
 	for (w.id = 0; w.id < uf->nr_vcpus; w.id++) {
 		w.page = uf_page(w.id, 5);
-		hva = uf->mem + w.page * PAGE_SIZE;
+		hva = uf_page_hva(uf, w.page);
 
 		uf_prepare(uf, w.id, UF_READ, w.page);
-		pthread_create(&thread, NULL, wait_in_guest, &w);
+		uf_start_thread(&thread, wait_in_guest, &w);
 		missing_wait(self->uffd, hva);
 		uf_set_bit(uf, w.page);
 		place_page(self->uffd, hva, 77);

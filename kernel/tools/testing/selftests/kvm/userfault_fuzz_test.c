@@ -95,14 +95,9 @@ static void fuzz_guest_code(int id)
 	GUEST_DONE();
 }
 
-static void *host_page(int page)
-{
-	return uf.mem + page * PAGE_SIZE;
-}
-
 static void set_page(int page, uint64_t value)
 {
-	WRITE_ONCE(*(uint64_t *)host_page(page), value);
+	WRITE_ONCE(*(uint64_t *)uf_page_hva(&uf, page), value);
 }
 
 static void serve_locked(int page)
@@ -250,7 +245,7 @@ static void forget(struct range range)
 
 	for (page = range.first; page < range.end; page++) {
 		if (uf_test_bit(&uf, page)) {
-			madvise(host_page(page), PAGE_SIZE, MADV_DONTNEED);
+			madvise(uf_page_hva(&uf, page), PAGE_SIZE, MADV_DONTNEED);
 			set_page(page, POISON);
 		}
 	}
@@ -308,10 +303,10 @@ static void act(struct guest_random_state *rng)
 		break;
 	case COLLAPSE:
 		/* It may not work out, for want of a huge page. */
-		madvise(host_page(range.first), size, MADV_COLLAPSE);
+		madvise(uf_page_hva(&uf, range.first), size, MADV_COLLAPSE);
 		break;
 	case COLD:
-		madvise(host_page(range.first), size, MADV_COLD);
+		madvise(uf_page_hva(&uf, range.first), size, MADV_COLD);
 		break;
 	case NR_ACTIONS:
 		break;
@@ -350,7 +345,7 @@ static void run_fuzz(int nr_vcpus, int seconds)
 	uf_enable(&uf);
 
 	for (id = 0; id < nr_vcpus; id++)
-		pthread_create(&threads[id], NULL, vcpu_thread, (void *)id);
+		uf_start_thread(&threads[id], vcpu_thread, (void *)id);
 
 	for (end = time(NULL) + seconds; time(NULL) < end;) {
 		act(&rng);

@@ -30,8 +30,7 @@ static void set_slot(struct uf_vm *uf, uint32_t flags)
 		.userfault_bitmap = (unsigned long)uf->bitmap,
 	};
 
-	TEST_ASSERT(!__vm_ioctl(uf->vm, KVM_SET_USER_MEMORY_REGION2, &region),
-		    "update to flags 0x%x failed: errno %d", flags, errno);
+	uf_set_region(uf, &region);
 }
 
 static void access_page(struct uf_vm *uf, int page)

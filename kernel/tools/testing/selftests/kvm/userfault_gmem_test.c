@@ -156,19 +156,12 @@ TEST_F(gmem, shared)
 
 TEST_F(gmem, create_with_flag)
 {
-	struct kvm_userspace_memory_region2 region;
 	struct uf_vm *uf = &self->uf;
-	int id, r;
+	int id;
 
-	region = *uf_region(uf);
-	region.memory_size = 0;
-	TEST_ASSERT(!__vm_ioctl(uf->vm, KVM_SET_USER_MEMORY_REGION2, &region),
-		    "deleting failed, errno %d", errno);
-
+	uf_delete_slot(uf);
 	uf_set_all(uf);
-	r = __uf_set_slot(uf, GMEM_FLAGS | KVM_MEM_USERFAULT,
-			  (unsigned long)uf->bitmap);
-	TEST_ASSERT(!r, "creating failed, errno %d", errno);
+	uf_set_slot(uf, GMEM_FLAGS | KVM_MEM_USERFAULT);
 	for (id = 0; id < uf->nr_vcpus; id++)
 		read_page_exits(uf, id, uf_page(id, 0));
 }
@@ -236,8 +229,8 @@ TEST_F(gmem, immutable)
 	region.userfault_bitmap = 0;
 	test_einval(uf, &region);
 
-	TEST_ASSERT(!__vm_ioctl(uf->vm, KVM_SET_USER_MEMORY_REGION2, &good),
-		    "without a mistake it should work, errno %d", errno);
+	/* Without a mistake it should work. */
+	uf_set_region(uf, &good);
 }
 
 int main(int argc, char *argv[])

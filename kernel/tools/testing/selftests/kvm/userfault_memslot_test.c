@@ -123,8 +123,8 @@ static void delete_slot(struct uf_vm *uf)
 	region.flags = KVM_MEM_USERFAULT;
 	region.userfault_bitmap = 0;
 	region.memory_size = 0;
-	TEST_ASSERT(!__vm_ioctl(uf->vm, KVM_SET_USER_MEMORY_REGION2, &region),
-		    "deleting doesn't look at the bitmap, errno %d", errno);
+	/* This doesn't look at the bitmap. */
+	uf_set_region(uf, &region);
 }
 
 static void create_slot(struct uf_vm *uf, uint64_t gpa, uint32_t flags)
@@ -135,8 +135,7 @@ static void create_slot(struct uf_vm *uf, uint64_t gpa, uint32_t flags)
 	region.guest_phys_addr = gpa;
 	region.memory_size = UF_SIZE;
 	region.userfault_bitmap = (unsigned long)uf->bitmap;
-	TEST_ASSERT(!__vm_ioctl(uf->vm, KVM_SET_USER_MEMORY_REGION2, &region),
-		    "creating with flags 0x%x failed, errno %d", flags, errno);
+	uf_set_region(uf, &region);
 	uf_region(uf)->flags = flags;
 }
 
@@ -176,8 +175,7 @@ TEST_F(memslot, move)
 
 	region = *uf_region(uf);
 	region.userfault_bitmap = (unsigned long)uf->bitmap;
-	TEST_ASSERT(!__vm_ioctl(uf->vm, KVM_SET_USER_MEMORY_REGION2, &region),
-		    "moving failed, errno %d", errno);
+	uf_set_region(uf, &region);
 	uf_bitmap_free(first);
 
 	for (id = 0; id < uf->nr_vcpus; id++) {

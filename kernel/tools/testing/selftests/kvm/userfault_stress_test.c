@@ -48,25 +48,22 @@ static void stress_guest_code(int id)
 	GUEST_DONE();
 }
 
-static uint64_t *host_page(int page)
-{
-	return uf.mem + page * PAGE_SIZE;
-}
-
 static void fill_page(int page)
 {
+	uint64_t *p = uf_page_hva(&uf, page);
 	int i;
 
 	for (i = 0; i < PAGE_SIZE / sizeof(uint64_t); i++)
-		WRITE_ONCE(host_page(page)[i], stress_word(page, i));
+		WRITE_ONCE(p[i], stress_word(page, i));
 }
 
 static void poison_page(int page)
 {
+	uint64_t *p = uf_page_hva(&uf, page);
 	int i;
 
 	for (i = 0; i < PAGE_SIZE / sizeof(uint64_t); i++)
-		WRITE_ONCE(host_page(page)[i], POISON);
+		WRITE_ONCE(p[i], POISON);
 }
 
 /* What the exit asks for may have been served by another vCPU meanwhile. */
@@ -83,13 +80,10 @@ static void serve_page(int page)
 static void *vcpu_thread(void *arg)
 {
 	int id = (unsigned long)arg;
-	struct kvm_vcpu *vcpu = uf.vcpus[id];
+	int r;
 
-	while (_vcpu_run(vcpu)) {
-		TEST_ASSERT_EQ(errno, EFAULT);
-		TEST_ASSERT_EQ(vcpu->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
-		TEST_ASSERT_EQ(vcpu->run->memory_fault.flags, KVM_MEMORY_EXIT_FLAG_USERFAULT);
-		serve_page((vcpu->run->memory_fault.gpa - UF_GPA) / PAGE_SIZE);
+	while ((r = _vcpu_run(uf.vcpus[id]))) {
+		serve_page(uf_assert_exit(&uf, id, r));
 		WRITE_ONCE(nr_exits[id], nr_exits[id] + 1);
 	}
 
@@ -152,7 +146,7 @@ static void run_stress(int nr_vcpus, int nr_rounds)
 		fill_page(page);
 
 	for (id = 0; id < nr_vcpus; id++)
-		pthread_create(&threads[id], NULL, vcpu_thread, (void *)id);
+		uf_start_thread(&threads[id], vcpu_thread, (void *)id);
 
 	for (round = 0; round < nr_rounds; round++) {
 		rearm(round);

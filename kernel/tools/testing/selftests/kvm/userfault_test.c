@@ -636,8 +636,7 @@ static void edge_update(struct uf_vm *uf, struct kvm_userspace_memory_region2 *r
 {
 	region->flags = flags;
 	region->userfault_bitmap = (unsigned long)uf->bitmap;
-	TEST_ASSERT(!__vm_ioctl(uf->vm, KVM_SET_USER_MEMORY_REGION2, region),
-		    "update to flags 0x%x failed: errno %d", flags, errno);
+	uf_set_region(uf, region);
 }
 
 static bool edge_bit(const int *pages, int n, int page)

@@ -7,6 +7,7 @@
 #define SELFTEST_KVM_USERFAULT_UTIL_H
 
 #include <linux/sizes.h>
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include "kvm_util.h"
@@ -41,6 +42,12 @@ enum uf_op {
 	UF_WRITE,
 	UF_EXEC,
 };
+
+/*
+ * Seconds for what needs real time, or has deadlines of its own: the harness'
+ * 30 can be too few where the host is emulated, and busy.
+ */
+#define UF_TIMEOUT		300
 
 /* Not at the start of the page, in order to see that exits round down. */
 #define UF_DATA_OFFSET		0x128
@@ -186,10 +193,15 @@ static inline void uf_guest_code(int id)
 	}
 }
 
+static inline void *uf_page_hva(struct uf_vm *uf, int page)
+{
+	return uf->mem + page * PAGE_SIZE;
+}
+
 /* Put data and a function into a page, both give @value. */
 static inline void uf_fill_page(struct uf_vm *uf, int page, uint32_t value)
 {
-	uint8_t *p = (uint8_t *)uf->mem + page * PAGE_SIZE;
+	uint8_t *p = uf_page_hva(uf, page);
 
 	*(uint64_t *)(p + UF_DATA_OFFSET) = value;
 	uf_put_function(p + UF_CODE_OFFSET, value);
@@ -257,6 +269,24 @@ static inline void uf_clear_bit(struct uf_vm *uf, int page)
 static inline struct kvm_userspace_memory_region2 *uf_region(struct uf_vm *uf)
 {
 	return &memslot2region(uf->vm, UF_SLOT)->region;
+}
+
+static inline void uf_set_region(struct uf_vm *uf,
+				 const struct kvm_userspace_memory_region2 *region)
+{
+	int r = __vm_ioctl(uf->vm, KVM_SET_USER_MEMORY_REGION2, region);
+
+	TEST_ASSERT(!r, "update of slot 0x%x, size 0x%llx, to flags 0x%x failed: errno %d",
+		    region->slot, region->memory_size, region->flags, errno);
+}
+
+/* Delete the memslot under test, which uf_set_slot() creates again. */
+static inline void uf_delete_slot(struct uf_vm *uf)
+{
+	struct kvm_userspace_memory_region2 region = *uf_region(uf);
+
+	region.memory_size = 0;
+	uf_set_region(uf, &region);
 }
 
 /* Change the memslot under test, without asserting anything. */
@@ -383,19 +413,27 @@ static inline void uf_run_done(struct uf_vm *uf, int id, uint64_t value)
 	TEST_ASSERT_EQ(uc.args[1], value);
 }
 
+/* KVM_RUN gave @r, which was to be an exit for a page.  Returns for which. */
+static inline int uf_assert_exit(struct uf_vm *uf, int id, int r)
+{
+	struct kvm_run *run = uf->vcpus[id]->run;
+
+	TEST_ASSERT(r == -1 && errno == EFAULT,
+		    "vCPU %d: KVM_RUN should have failed with EFAULT, got %d, errno %d, exit reason %u (%s)",
+		    id, r, errno, run->exit_reason,
+		    exit_reason_str(run->exit_reason));
+	TEST_ASSERT_EQ(run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+	TEST_ASSERT_EQ(run->memory_fault.flags, uf->exit_flags);
+
+	return (run->memory_fault.gpa - uf->gpa) / PAGE_SIZE;
+}
+
 /* The access has to wait for @page. */
 static inline void uf_run_exits(struct uf_vm *uf, int id, int page)
 {
 	struct kvm_run *run = uf->vcpus[id]->run;
-	int r;
 
-	r = _vcpu_run(uf->vcpus[id]);
-	TEST_ASSERT(r == -1 && errno == EFAULT,
-		    "vCPU %d, page %d: KVM_RUN should have failed with EFAULT, got %d, errno %d, exit reason %u (%s)",
-		    id, page, r, errno, run->exit_reason,
-		    exit_reason_str(run->exit_reason));
-	TEST_ASSERT_EQ(run->exit_reason, KVM_EXIT_MEMORY_FAULT);
-	TEST_ASSERT_EQ(run->memory_fault.flags, uf->exit_flags);
+	TEST_ASSERT_EQ(uf_assert_exit(uf, id, _vcpu_run(uf->vcpus[id])), page);
 	TEST_ASSERT_EQ(run->memory_fault.gpa, uf->gpa + page * PAGE_SIZE);
 	TEST_ASSERT_EQ(run->memory_fault.size, PAGE_SIZE);
 }
@@ -419,6 +457,13 @@ static inline void uf_access_exits(struct uf_vm *uf, int id, enum uf_op op, int 
 	uf_run_exits(uf, id, page);
 	uf_clear_bit(uf, page);
 	uf_run_done(uf, id, uf_expected(op, page));
+}
+
+static inline void uf_start_thread(pthread_t *thread, void *(*func)(void *), void *arg)
+{
+	int r = pthread_create(thread, NULL, func, arg);
+
+	TEST_ASSERT(!r, "pthread_create() failed: error %d", r);
 }
 
 /* What the guest of @id says at its end: that it is done, or what is wrong. */
