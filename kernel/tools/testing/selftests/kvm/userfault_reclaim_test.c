@@ -19,11 +19,6 @@
 /*
  * What is done to memory.
  */
-static void *host_page(struct uf_vm *uf, int page)
-{
-	return uf->mem + page * PAGE_SIZE;
-}
-
 static uint64_t pagemap_entry(void *hva)
 {
 	uint64_t entry;
@@ -42,14 +37,14 @@ static bool is_out(struct uf_vm *uf, int page)
 {
 	unsigned char vec;
 
-	TEST_ASSERT(!mincore(host_page(uf, page), PAGE_SIZE, &vec),
+	TEST_ASSERT(!mincore(uf_page_hva(uf, page), PAGE_SIZE, &vec),
 		    "mincore() failed: errno %d", errno);
 	return !(vec & 1);
 }
 
 static void page_out(struct uf_vm *uf, int page, int npages)
 {
-	TEST_ASSERT(!madvise(host_page(uf, page), npages * PAGE_SIZE, MADV_PAGEOUT),
+	TEST_ASSERT(!madvise(uf_page_hva(uf, page), npages * PAGE_SIZE, MADV_PAGEOUT),
 		    "MADV_PAGEOUT failed: errno %d", errno);
 }
 
@@ -59,7 +54,7 @@ static void drop(struct uf_vm *uf, int page)
 	struct userspace_mem_region *region = memslot2region(uf->vm, UF_SLOT);
 
 	if (region->fd < 0)
-		TEST_ASSERT(!madvise(host_page(uf, page), PAGE_SIZE, MADV_DONTNEED),
+		TEST_ASSERT(!madvise(uf_page_hva(uf, page), PAGE_SIZE, MADV_DONTNEED),
 			    "MADV_DONTNEED failed: errno %d", errno);
 	else
 		TEST_ASSERT(!fallocate(region->fd,
@@ -68,21 +63,28 @@ static void drop(struct uf_vm *uf, int page)
 			    "fallocate() failed: errno %d", errno);
 }
 
-/* Takes the accessed bits off the page's mappings, KVM's as well. */
-static void mark_idle(struct uf_vm *uf, int page)
+/*
+ * Takes the accessed bits off the page's mappings, KVM's as well.  Returns whether
+ * it did: not for a page that is elsewhere, is not the first of a huge page, or
+ * that the host doesn't count as in use yet.
+ */
+static bool mark_idle(struct uf_vm *uf, int page)
 {
-	uint64_t entry = pagemap_entry(host_page(uf, page));
-	uint64_t pfn = entry & (BIT(55) - 1), bit = BIT(pfn % 64);
+	uint64_t entry = pagemap_entry(uf_page_hva(uf, page));
+	uint64_t pfn = entry & (BIT(55) - 1), bit = BIT(pfn % 64), idle;
 	int fd;
 
 	if (!(entry & BIT(63)))
-		return;
+		return false;
 
 	fd = open("/sys/kernel/mm/page_idle/bitmap", O_RDWR);
 	TEST_ASSERT(fd >= 0, "no idle page tracking: errno %d", errno);
 	TEST_ASSERT(pwrite(fd, &bit, 8, pfn / 64 * 8) == 8,
 		    "can't call a page idle: errno %d", errno);
+	TEST_ASSERT(pread(fd, &idle, 8, pfn / 64 * 8) == 8,
+		    "can't tell what is idle: errno %d", errno);
 	close(fd);
+	return idle & bit;
 }
 
 FIXTURE(reclaim) {
@@ -106,15 +108,17 @@ static void reclaim_guest_code(int id)
 
 #define NR_PAGES	32
 
-/* All pages have been mapped, and every other one is missing now. */
+/* All pages have been mapped, by a huge page if so, and every other one is missing now. */
 FIXTURE_SETUP(reclaim)
 {
 	struct uf_vm *uf = &self->uf;
 	int page;
 
 	uf_vm_init(uf, 1, reclaim_guest_code, variant->src);
+	uf->gva = UF_GVA_2M;
 	for (page = 0; page < NR_PAGES; page++)
 		uf_access(uf, 0, UF_READ, page);
+	TEST_ASSERT_EQ(uf_huge_mappings(uf), variant->src == VM_MEM_SRC_ANONYMOUS_THP);
 	for (page = 0; page < NR_PAGES; page += 2)
 		uf_set_bit(uf, page);
 	uf_enable(uf);
@@ -127,11 +131,11 @@ FIXTURE_TEARDOWN(reclaim)
 
 static void page_out_for_sure(struct uf_vm *uf, int page)
 {
-	int tries = 100;
+	time_t end = time(NULL) + 20;
 
 	page_out(uf, page, 1);
 	/* Writing to swap takes its time. */
-	while (!is_out(uf, page) && tries--) {
+	while (!is_out(uf, page) && time(NULL) < end) {
 		usleep(1000);
 		page_out(uf, page, 1);
 		reclaim_some();
@@ -139,7 +143,7 @@ static void page_out_for_sure(struct uf_vm *uf, int page)
 	TEST_ASSERT(is_out(uf, page), "page %d is still there", page);
 }
 
-TEST_F(reclaim, swapped_out)
+TEST_F_TIMEOUT(reclaim, swapped_out, UF_TIMEOUT)
 {
 	struct uf_vm *uf = &self->uf;
 	int page;
@@ -170,10 +174,12 @@ TEST_F(reclaim, swapped_out)
 TEST_F(reclaim, idle)
 {
 	struct uf_vm *uf = &self->uf;
-	int page;
+	int page, nr_idle = 0;
 
+	/* Of a huge page only the first one is called idle. */
 	for (page = 0; page < NR_PAGES; page++)
-		mark_idle(uf, page);
+		nr_idle += mark_idle(uf, page);
+	TEST_ASSERT_EQ(nr_idle, variant->src == VM_MEM_SRC_ANONYMOUS_THP ? 1 : NR_PAGES);
 	for (page = 0; page < NR_PAGES; page++) {
 		if (page % 2)
 			uf_access(uf, 0, UF_READ, page);
@@ -220,7 +226,7 @@ static uint64_t guest_ops[UF_MAX_VCPUS];
 /* A page leaves and comes back, and the bitmap changes, under this lock. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint8_t (*store)[SZ_4K];
-static uint64_t nr_exits, nr_swapped;
+static uint64_t nr_exits, nr_swapped, nr_idle;
 
 static void stress_guest_code(int id)
 {
@@ -246,7 +252,7 @@ static void bring_page(int page)
 	pthread_mutex_lock(&lock);
 	/* Another vCPU's exit may have brought it already. */
 	if (uf_test_bit(&stress, page)) {
-		memcpy(host_page(&stress, page), store[page], PAGE_SIZE);
+		memcpy(uf_page_hva(&stress, page), store[page], PAGE_SIZE);
 		uf_clear_bit(&stress, page);
 	}
 	nr_exits++;
@@ -256,14 +262,10 @@ static void bring_page(int page)
 static void *stress_vcpu(void *arg)
 {
 	int id = (unsigned long)arg;
-	struct kvm_run *run = stress.vcpus[id]->run;
+	int r;
 
-	while (_vcpu_run(stress.vcpus[id])) {
-		TEST_ASSERT_EQ(errno, EFAULT);
-		TEST_ASSERT_EQ(run->exit_reason, KVM_EXIT_MEMORY_FAULT);
-		TEST_ASSERT_EQ(run->memory_fault.flags, KVM_MEMORY_EXIT_FLAG_USERFAULT);
-		bring_page((run->memory_fault.gpa - UF_GPA) / PAGE_SIZE);
-	}
+	while ((r = _vcpu_run(stress.vcpus[id])))
+		bring_page(uf_assert_exit(&stress, id, r));
 	uf_guest_done(&stress, id);
 
 	return NULL;
@@ -285,7 +287,7 @@ static void send_pages(int begin, int end, bool drop_memory)
 	for (page = begin; page < end; page++) {
 		if (old[page / UF_BITS_PER_WORD] >> (page % UF_BITS_PER_WORD) & 1)
 			continue;
-		p = host_page(&stress, page);
+		p = uf_page_hva(&stress, page);
 		memcpy(store[page], p, PAGE_SIZE);
 		if (drop_memory)
 			drop(&stress, page);
@@ -308,7 +310,7 @@ static void reclaim_at_random(struct guest_random_state *rng)
 	switch (guest_random_u32(rng) % 4) {
 	case 0:
 		for (page = begin; page < end; page++)
-			mark_idle(&stress, page);
+			nr_idle += mark_idle(&stress, page);
 		return;
 	case 1:
 		page_out(&stress, begin, end - begin);
@@ -341,6 +343,7 @@ static uint64_t total_ops(void)
 static void run_stress(enum vm_mem_backing_src_type src)
 {
 	struct guest_random_state rng = new_guest_random_state(1);
+	bool huge = src == VM_MEM_SRC_ANONYMOUS_THP;
 	pthread_t threads[UF_MAX_VCPUS];
 	unsigned long id;
 	time_t end;
@@ -351,7 +354,10 @@ static void run_stress(enum vm_mem_backing_src_type src)
 	store = malloc(STRESS_PAGES * SZ_4K);
 	TEST_ASSERT(store, "no memory");
 	for (id = 0; id < UF_MAX_VCPUS; id++)
-		pthread_create(&threads[id], NULL, stress_vcpu, (void *)id);
+		uf_start_thread(&threads[id], stress_vcpu, (void *)id);
+	while (!total_ops())
+		usleep(1000);
+	TEST_ASSERT(!huge || uf_huge_mappings(&stress), "no huge mapping");
 
 	for (end = time(NULL) + STRESS_SECONDS; time(NULL) < end;) {
 		reclaim_at_random(&rng);
@@ -365,25 +371,29 @@ static void run_stress(enum vm_mem_backing_src_type src)
 
 	TEST_ASSERT(nr_exits, "no exit: userfault wasn't on");
 	TEST_ASSERT(nr_swapped, "nothing was swapped out");
-	pr_info("%lu accesses, %lu exits, %lu pages swapped out\n", total_ops(),
-		nr_exits, nr_swapped);
+	TEST_ASSERT(nr_idle, "no page was idle");
+	pr_info("%lu accesses, %lu exits, %lu pages swapped out, %lu idle\n",
+		total_ops(), nr_exits, nr_swapped, nr_idle);
 	free(store);
 	uf_vm_free(&stress);
 }
 
-TEST(race_anonymous)
-{
-	run_stress(VM_MEM_SRC_ANONYMOUS);
-}
+FIXTURE(race) {};
 
-TEST(race_huge)
-{
-	run_stress(VM_MEM_SRC_ANONYMOUS_THP);
-}
+FIXTURE_VARIANT(race) {
+	enum vm_mem_backing_src_type src;
+};
 
-TEST(race_shmem)
+FIXTURE_VARIANT_ADD(race, anonymous) { .src = VM_MEM_SRC_ANONYMOUS };
+FIXTURE_VARIANT_ADD(race, huge) { .src = VM_MEM_SRC_ANONYMOUS_THP };
+FIXTURE_VARIANT_ADD(race, shmem) { .src = VM_MEM_SRC_SHMEM };
+
+FIXTURE_SETUP(race) {}
+FIXTURE_TEARDOWN(race) {}
+
+TEST_F_TIMEOUT(race, vcpus_and_reclaim, UF_TIMEOUT)
 {
-	run_stress(VM_MEM_SRC_SHMEM);
+	run_stress(variant->src);
 }
 
 int main(int argc, char *argv[])

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Memory reclaim at will, for tests: swap, and a cgroup that gives up memory.
+ *
+ * All of it is the host's, for the time of the test.  However the test ends,
+ * other than by SIGKILL, the host is as it was then.
  */
 #ifndef SELFTEST_KVM_USERFAULT_RECLAIM_H
 #define SELFTEST_KVM_USERFAULT_RECLAIM_H
@@ -8,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/loop.h>
 #include <linux/sizes.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -17,26 +21,61 @@
 #include "processor.h"
 #include "test_util.h"
 
+static inline bool write_file(const char *path, const char *s)
+{
+	int fd = open(path, O_WRONLY);
+	bool done;
+
+	if (fd < 0)
+		return false;
+	done = write(fd, s, strlen(s)) == strlen(s);
+	close(fd);
+	return done;
+}
+
+/* A file that is short: what is there, or nothing at all. */
+static inline bool read_file(const char *path, char *s, size_t size)
+{
+	int fd = open(path, O_RDONLY);
+	ssize_t len;
+
+	if (fd < 0)
+		return false;
+	len = read(fd, s, size - 1);
+	close(fd);
+	s[len > 0 ? len : 0] = 0;
+	return len > 0;
+}
+
 /* Swap, in memory: a loop device over a memfd. */
 #define SWAP_SIZE	(64ul * SZ_1M)
 
 static char swap_path[64];
-static int swap_loop;
+static int swap_loop = -1;
+static bool swap_is_on;
 
-/* What mkswap(8) writes. */
-static inline void make_swap(int fd)
+/* What mkswap(8) writes.  It stays in memory: it can't be swapped out itself. */
+static inline bool make_swap(int fd)
 {
 	const uint32_t header[] = { 1 /* version */, SWAP_SIZE / PAGE_SIZE - 1 };
+	void *p;
 
 	TEST_ASSERT(!ftruncate(fd, SWAP_SIZE), "ftruncate() failed: errno %d", errno);
 	TEST_ASSERT(pwrite(fd, header, sizeof(header), 1024) == sizeof(header) &&
 		    pwrite(fd, "SWAPSPACE2", 10, PAGE_SIZE - 10) == 10,
 		    "pwrite() failed: errno %d", errno);
+
+	p = mmap(NULL, SWAP_SIZE, PROT_READ, MAP_SHARED, fd, 0);
+	TEST_ASSERT(p != MAP_FAILED, "mmap() of the swap failed: errno %d", errno);
+	return !mlock(p, SWAP_SIZE);
 }
 
 static inline bool swap_on(void)
 {
-	int control, nr, fd;
+	/* It needs no other end than that of who has it open. */
+	struct loop_config config = { .info.lo_flags = LO_FLAGS_AUTOCLEAR };
+	int control, nr;
+	bool done;
 
 	control = open("/dev/loop-control", O_RDWR);
 	if (control < 0)
@@ -51,34 +90,20 @@ static inline bool swap_on(void)
 	if (swap_loop < 0)
 		return false;
 
-	fd = memfd_create("swap", 0);
-	make_swap(fd);
-	if (ioctl(swap_loop, LOOP_SET_FD, fd))
-		return false;
-	close(fd);
+	config.fd = memfd_create("swap", 0);
+	TEST_ASSERT(config.fd >= 0, "memfd_create() failed: errno %d", errno);
+	done = make_swap(config.fd) && !ioctl(swap_loop, LOOP_CONFIGURE, &config);
+	close(config.fd);
 
-	if (!swapon(swap_path, 0))
-		return true;
-	ioctl(swap_loop, LOOP_CLR_FD);
-	return false;
+	swap_is_on = done && !swapon(swap_path, 0);
+	return swap_is_on;
 }
 
 static inline void swap_off(void)
 {
-	swapoff(swap_path);
-	ioctl(swap_loop, LOOP_CLR_FD);
-}
-
-static inline bool write_file(const char *path, const char *s)
-{
-	int fd = open(path, O_WRONLY);
-	bool done;
-
-	if (fd < 0)
-		return false;
-	done = write(fd, s, strlen(s)) == strlen(s);
-	close(fd);
-	return done;
+	if (swap_is_on)
+		swapoff(swap_path);
+	close(swap_loop);
 }
 
 /* How much is read from swap at a time: 2 to the power of this, in pages. */
@@ -89,23 +114,48 @@ static char page_cluster[16];
 /* Only what is asked for shall come back. */
 static inline bool readahead_off(void)
 {
-	int fd = open(PAGE_CLUSTER, O_RDONLY);
-	bool done;
+	return read_file(PAGE_CLUSTER, page_cluster, sizeof(page_cluster)) &&
+	       write_file(PAGE_CLUSTER, "0");
+}
 
-	if (fd < 0)
-		return false;
-	done = read(fd, page_cluster, sizeof(page_cluster) - 1) > 0;
-	close(fd);
-	return done && write_file(PAGE_CLUSTER, "0");
+static inline void readahead_restore(void)
+{
+	if (*page_cluster)
+		write_file(PAGE_CLUSTER, page_cluster);
 }
 
 /* A cgroup for the test and all its memory, which can be told to shrink. */
 #define CGROUP_ROOT	"/sys/fs/cgroup"
 #define CGROUP		CGROUP_ROOT "/userfault_reclaim_test"
 
+/* The processes of the cgroup that this one was in. */
+static char cgroup_before[PATH_MAX];
+static bool cgroup_memory_was_off;
+
+static inline bool cgroup_find(void)
+{
+	char line[PATH_MAX / 2];
+
+	/* With cgroup v1 there are more lines, and this is not the first. */
+	if (!read_file("/proc/self/cgroup", line, sizeof(line)) ||
+	    strncmp(line, "0::/", 4))
+		return false;
+	line[strcspn(line, "\n")] = 0;
+	snprintf(cgroup_before, sizeof(cgroup_before),
+		 CGROUP_ROOT "%s/cgroup.procs", line + 3);
+	return !access(cgroup_before, W_OK);
+}
+
 static inline bool cgroup_enter(void)
 {
-	write_file(CGROUP_ROOT "/cgroup.subtree_control", "+memory");
+	char controllers[1000] = "";
+
+	if (!cgroup_find())
+		return false;
+	read_file(CGROUP_ROOT "/cgroup.subtree_control", controllers,
+		  sizeof(controllers));
+	cgroup_memory_was_off = !strstr(controllers, "memory") &&
+		write_file(CGROUP_ROOT "/cgroup.subtree_control", "+memory");
 	mkdir(CGROUP, 0755);
 	return !access(CGROUP "/memory.reclaim", W_OK) &&
 	       write_file(CGROUP "/cgroup.procs", "0");
@@ -113,8 +163,17 @@ static inline bool cgroup_enter(void)
 
 static inline void cgroup_leave(void)
 {
-	write_file(CGROUP_ROOT "/cgroup.procs", "0");
-	rmdir(CGROUP);
+	int tries = 1000;
+
+	if (!*cgroup_before)
+		return;
+	write_file(cgroup_before, "0");
+	/* A test that is under way when a signal ends this. */
+	write_file(CGROUP "/cgroup.kill", "1");
+	while (rmdir(CGROUP) && errno == EBUSY && tries--)
+		usleep(1000);
+	if (cgroup_memory_was_off)
+		write_file(CGROUP_ROOT "/cgroup.subtree_control", "-memory");
 }
 
 static pid_t reclaim_owner;
@@ -124,17 +183,25 @@ static inline void reclaim_clean_up(void)
 {
 	if (getpid() == reclaim_owner) {
 		cgroup_leave();
-		write_file(PAGE_CLUSTER, page_cluster);
+		readahead_restore();
 		swap_off();
 	}
+}
+
+static inline void reclaim_end(int sig)
+{
+	reclaim_clean_up();
+	_exit(128 + sig);
 }
 
 /* Before the test has any memory that is to be reclaimed. */
 static inline void reclaim_set_up(void)
 {
-	__TEST_REQUIRE(swap_on(), "no swap can be made");
 	reclaim_owner = getpid();
 	atexit(reclaim_clean_up);
+	signal(SIGINT, reclaim_end);
+	signal(SIGTERM, reclaim_end);
+	__TEST_REQUIRE(swap_on(), "no swap can be made");
 	__TEST_REQUIRE(readahead_off(), "swap readahead can't be switched off");
 	__TEST_REQUIRE(cgroup_enter(), "no cgroup whose memory can be reclaimed");
 }
