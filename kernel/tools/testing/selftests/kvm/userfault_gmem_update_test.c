@@ -5,6 +5,8 @@
  */
 #include <pthread.h>
 #include <sched.h>
+#include <sys/syscall.h>
+#include <time.h>
 
 #include "kvm_test_harness.h"
 #include "kvm_userfault_missing.h"
@@ -68,6 +70,7 @@ FIXTURE_TEARDOWN(update)
 struct updater {
 	struct uf_vm *uf;
 	uint32_t flags;
+	pid_t tid;
 	bool done;
 };
 
@@ -75,9 +78,43 @@ static void *update_slot(void *arg)
 {
 	struct updater *u = arg;
 
+	__atomic_store_n(&u->tid, syscall(__NR_gettid), __ATOMIC_RELEASE);
 	uf_set_slot(u->uf, u->flags);
 	__atomic_store_n(&u->done, true, __ATOMIC_RELEASE);
 	return NULL;
+}
+
+/* Which system call the thread sleeps in; -1: it doesn't sleep. */
+static long sleeps_in(pid_t tid)
+{
+	char path[64];
+	long nr = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", tid);
+	f = fopen(path, "r");
+	/* Or the thread has ended. */
+	if (f) {
+		if (fscanf(f, "%ld", &nr) != 1)
+			nr = -1;
+		fclose(f);
+	}
+	return nr;
+}
+
+/* The update has begun, and waits for something. */
+static void wait_until_updating(struct updater *u)
+{
+	time_t end = time(NULL) + 10;
+	pid_t tid;
+
+	do {
+		tid = __atomic_load_n(&u->tid, __ATOMIC_ACQUIRE);
+		if (tid && sleeps_in(tid) == __NR_ioctl)
+			return;
+		usleep(1000);
+	} while (time(NULL) < end);
+	TEST_FAIL("the update doesn't wait for anything");
 }
 
 static void *read_in_guest(void *arg)
@@ -87,7 +124,7 @@ static void *read_in_guest(void *arg)
 	return NULL;
 }
 
-TEST_F(update, waits_for_reader)
+TEST_F_TIMEOUT(update, waits_for_reader, UF_TIMEOUT)
 {
 	static const uint8_t zeroes[SZ_4K] __aligned(SZ_4K);
 	struct uf_vm *uf = &self->uf;
@@ -97,14 +134,15 @@ TEST_F(update, waits_for_reader)
 	pthread_t vcpu, thread;
 
 	uf_prepare(uf, 0, UF_READ, 1);
-	pthread_create(&vcpu, NULL, read_in_guest, uf);
+	uf_start_thread(&vcpu, read_in_guest, uf);
 	missing_wait(self->uffd, page);
 
 	uf->bitmap = uf_bitmap_alloc();
 	uf_set_all(uf);
 	if (!variant->off)
 		updater.flags |= KVM_MEM_USERFAULT;
-	pthread_create(&thread, NULL, update_slot, &updater);
+	uf_start_thread(&thread, update_slot, &updater);
+	wait_until_updating(&updater);
 	/* There is no event for "still waiting".  Too early is long before this. */
 	usleep(200000);
 	TEST_ASSERT(!__atomic_load_n(&updater.done, __ATOMIC_ACQUIRE),
@@ -147,6 +185,8 @@ static uint64_t epoch;
 /* What the epoch was before a vCPU's current access. */
 static uint64_t seen[UF_MAX_VCPUS];
 static uint64_t guest_rounds[UF_MAX_VCPUS];
+/* Accesses that no update began or ended in, with a kind of pages marked. */
+static uint64_t nr_steady[UF_MAX_VCPUS];
 static uint64_t nr_exits[UF_MAX_VCPUS];
 
 static uint64_t stress_word(int id, int page)
@@ -168,8 +208,11 @@ static void check_page(int id, int page)
 	value = READ_ONCE(*guest_word(id, page));
 
 	GUEST_ASSERT_EQ(value, stress_word(id, page));
-	if (READ_ONCE(epoch) == from)
+	if (READ_ONCE(epoch) == from) {
 		GUEST_ASSERT(!(from & EPOCH_MARKED(KIND(page))));
+		if (from & (EPOCH_MARKED(0) | EPOCH_MARKED(1)))
+			WRITE_ONCE(nr_steady[id], nr_steady[id] + 1);
+	}
 }
 
 static void stress_guest_code(int id)
@@ -201,20 +244,16 @@ static uint64_t read_guest(uint64_t *gva)
 static void *stress_vcpu(void *arg)
 {
 	int id = (unsigned long)arg;
-	struct kvm_vcpu *vcpu = stress.vcpus[id];
-	uint64_t now, page;
+	uint64_t now;
+	int r, page;
 
-	while (_vcpu_run(vcpu)) {
+	while ((r = _vcpu_run(stress.vcpus[id]))) {
 		now = READ_ONCE(*host_epoch);
-		TEST_ASSERT_EQ(errno, EFAULT);
 		/* Or it has read a bitmap that is no longer there. */
-		TEST_ASSERT_EQ(vcpu->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
-		TEST_ASSERT_EQ(vcpu->run->memory_fault.flags, PRIVATE_EXIT);
-
-		page = (vcpu->run->memory_fault.gpa - UF_GPA) / PAGE_SIZE;
+		page = uf_assert_exit(&stress, id, r);
 		TEST_ASSERT(now & (EPOCH_UPDATING | EPOCH_MARKED(KIND(page))) ||
 			    read_guest(&seen[id]) != now,
-			    "vCPU %d, page %lu, epoch 0x%lx: exit by an old bitmap",
+			    "vCPU %d, page %d, epoch 0x%lx: exit by an old bitmap",
 			    id, page, now);
 		nr_exits[id]++;
 		sched_yield();
@@ -270,10 +309,14 @@ static uint64_t update_at_random(struct uf_vm *uf, struct guest_random_state *rn
 	return marked;
 }
 
-TEST(vcpus_race_with_updates)
+FIXTURE(race) {};
+FIXTURE_SETUP(race) {}
+FIXTURE_TEARDOWN(race) {}
+
+TEST_F_TIMEOUT(race, vcpus_and_updates, UF_TIMEOUT)
 {
 	struct guest_random_state rng = new_guest_random_state(1);
-	uint64_t next = 0, marked, total = 0;
+	uint64_t next = 0, marked, total = 0, steady = 0;
 	pthread_t threads[UF_MAX_VCPUS];
 	unsigned long id;
 	int round;
@@ -282,7 +325,7 @@ TEST(vcpus_race_with_updates)
 	host_epoch = addr_gva2hva(stress.vm, (vm_vaddr_t)&epoch);
 
 	for (id = 0; id < UF_MAX_VCPUS; id++)
-		pthread_create(&threads[id], NULL, stress_vcpu, (void *)id);
+		uf_start_thread(&threads[id], stress_vcpu, (void *)id);
 	/* They all have written their words, and read them. */
 	for (id = 0; id < UF_MAX_VCPUS; id++)
 		while (!read_guest(&guest_rounds[id]))
@@ -305,9 +348,12 @@ TEST(vcpus_race_with_updates)
 	for (id = 0; id < UF_MAX_VCPUS; id++) {
 		pthread_join(threads[id], NULL);
 		total += nr_exits[id];
+		steady += read_guest(&nr_steady[id]);
 	}
 	TEST_ASSERT(total, "no exit: userfault wasn't on");
-	pr_info("%d updates, %lu exits\n", nr_rounds, total);
+	TEST_ASSERT(steady, "no access between two updates, all of them at the same time");
+	pr_info("%d updates, %lu exits, %lu accesses between updates\n", nr_rounds,
+		total, steady);
 	uf_vm_free(&stress);
 }
 
