@@ -13,11 +13,7 @@
 
 static void make_readonly(struct uf_vm *uf)
 {
-	struct kvm_userspace_memory_region2 region = *uf_region(uf);
-
-	region.memory_size = 0;
-	TEST_ASSERT(!__vm_ioctl(uf->vm, KVM_SET_USER_MEMORY_REGION2, &region),
-		    "deleting failed, errno %d", errno);
+	uf_delete_slot(uf);
 	uf_set_slot(uf, KVM_MEM_READONLY);
 }
 
@@ -136,7 +132,7 @@ static void stress_guest_code(int id)
 
 static void set_data(int page, uint64_t value)
 {
-	WRITE_ONCE(*(uint64_t *)(stress.mem + page * PAGE_SIZE + UF_DATA_OFFSET), value);
+	WRITE_ONCE(*(uint64_t *)(uf_page_hva(&stress, page) + UF_DATA_OFFSET), value);
 }
 
 static void serve(int page)
@@ -152,23 +148,21 @@ static void *stress_vcpu(void *arg)
 	int id = (unsigned long)arg;
 	struct kvm_vcpu *vcpu = stress.vcpus[id];
 	struct kvm_run *run = vcpu->run;
-	int r;
+	int r, page = 0;
 
 	for (;;) {
 		r = _vcpu_run(vcpu);
 		if (!r && run->exit_reason != KVM_EXIT_MMIO)
 			break;
+		if (r)
+			page = uf_assert_exit(&stress, id, r);
 
 		pthread_mutex_lock(&lock);
 		if (!r) {
 			TEST_ASSERT(run->mmio.is_write, "a read should not be MMIO");
 			nr_mmio++;
 		} else {
-			TEST_ASSERT_EQ(errno, EFAULT);
-			TEST_ASSERT_EQ(run->exit_reason, KVM_EXIT_MEMORY_FAULT);
-			TEST_ASSERT_EQ(run->memory_fault.flags,
-				       KVM_MEMORY_EXIT_FLAG_USERFAULT);
-			serve((run->memory_fault.gpa - UF_GPA) / PAGE_SIZE);
+			serve(page);
 			nr_exits++;
 		}
 		pthread_mutex_unlock(&lock);
@@ -202,7 +196,11 @@ static void change_at_random(struct guest_random_state *rng)
 	uf_bitmap_free(old);
 }
 
-TEST(vcpus_race_with_updates)
+FIXTURE(race) {};
+FIXTURE_SETUP(race) {}
+FIXTURE_TEARDOWN(race) {}
+
+TEST_F_TIMEOUT(race, vcpus_and_updates, UF_TIMEOUT)
 {
 	struct guest_random_state rng = new_guest_random_state(1);
 	pthread_t threads[UF_MAX_VCPUS];
@@ -212,7 +210,7 @@ TEST(vcpus_race_with_updates)
 	uf_vm_init(&stress, UF_MAX_VCPUS, stress_guest_code, VM_MEM_SRC_ANONYMOUS);
 	make_readonly(&stress);
 	for (id = 0; id < UF_MAX_VCPUS; id++)
-		pthread_create(&threads[id], NULL, stress_vcpu, (void *)id);
+		uf_start_thread(&threads[id], stress_vcpu, (void *)id);
 
 	for (round = 0; round < 200; round++) {
 		pthread_mutex_lock(&lock);

@@ -49,8 +49,7 @@ static void smm_set_slot(struct uf_vm *smm, uint32_t flags)
 		.userfault_bitmap = (unsigned long)smm->bitmap,
 	};
 
-	TEST_ASSERT(!__vm_ioctl(smm->vm, KVM_SET_USER_MEMORY_REGION2, &region),
-		    "update of SMM's slot to flags 0x%x failed: errno %d", flags, errno);
+	uf_set_region(smm, &region);
 }
 
 /* All but what it takes to get into SMM. */
@@ -75,14 +74,9 @@ static void *alloc_memory(enum vm_mem_backing_src_type src)
 	return p;
 }
 
-static void *page_hva(struct uf_vm *uf, int page)
-{
-	return uf->mem + page * PAGE_SIZE;
-}
-
 static uint64_t *page_data(struct uf_vm *uf, int page)
 {
-	return page_hva(uf, page) + UF_DATA_OFFSET;
+	return uf_page_hva(uf, page) + UF_DATA_OFFSET;
 }
 
 FIXTURE_SETUP(smm)
@@ -94,6 +88,7 @@ FIXTURE_SETUP(smm)
 		SKIP(return, "no transparent huge pages");
 
 	uf_vm_init(uf, 1, uf_guest_code, variant->src);
+	uf->gva = UF_GVA_2M;
 	*smm = *uf;
 	smm->bitmap = uf_bitmap_alloc();
 	if (!variant->same_mem) {
@@ -134,7 +129,7 @@ static void emit_sync_and_rsm(uint8_t *code)
  */
 static void write_handler(struct uf_vm *smm, enum uf_op op, int page)
 {
-	uint8_t *code = page_hva(smm, HANDLER_PAGE);
+	uint8_t *code = uf_page_hva(smm, HANDLER_PAGE);
 	uint32_t gpa = smm->gpa + page * PAGE_SIZE;
 	uint32_t value = *page_data(smm, page);
 	uint8_t *target;
@@ -149,7 +144,7 @@ static void write_handler(struct uf_vm *smm, enum uf_op op, int page)
 		code = emit(code, "\x66\x67\xa3", 3, gpa + UF_DATA_OFFSET);
 		break;
 	case UF_EXEC:		/* jmp gpa; there: mov $value, %eax */
-		target = page_hva(smm, page) + SMM_CODE_OFFSET;
+		target = uf_page_hva(smm, page) + SMM_CODE_OFFSET;
 		emit_sync_and_rsm(emit(target, "\x66\xb8", 2, value));
 		code = emit(code, "\x66\xe9", 2,
 			    gpa + SMM_CODE_OFFSET - (SMBASE + HANDLER_OFFSET + 6));
@@ -289,6 +284,9 @@ TEST_F(smm, flags_apart)
 		smm_access(smm, UF_READ, uf_page(0, n));
 		uf_run_done(uf, 0, uf_content(uf_page(0, n)));
 	}
+	/* The same part twice, and that of SMM's handler. */
+	TEST_ASSERT_EQ(uf_huge_mappings(uf),
+		       variant->src == VM_MEM_SRC_ANONYMOUS_THP ? 3 : 0);
 
 	/* What SMM had mapped is gone, what there is outside is there. */
 	smm_set_all(smm);
@@ -324,7 +322,7 @@ TEST_F(smm, handler_missing)
 	struct uf_vm *uf = &self->uf, *smm = &self->smm;
 	int page = uf_page(0, 20);
 
-	memset(page_hva(smm, HANDLER_PAGE), 0xcc /* int3 */, PAGE_SIZE);
+	memset(uf_page_hva(smm, HANDLER_PAGE), 0xcc /* int3 */, PAGE_SIZE);
 	uf_set_bit(smm, HANDLER_PAGE);
 	smm_set_slot(smm, KVM_MEM_USERFAULT);
 
@@ -348,7 +346,7 @@ TEST_F(smm, state_missing)
 	int page = uf_page(0, 20);
 	struct kvm_regs regs;
 
-	memset(page_hva(smm, STATE_PAGE), 0, PAGE_SIZE);
+	memset(uf_page_hva(smm, STATE_PAGE), 0, PAGE_SIZE);
 	*page_data(smm, STATE_PAGE) = 4242;
 	uf_set_bit(smm, STATE_PAGE);
 	smm_set_slot(smm, KVM_MEM_USERFAULT);
