@@ -295,12 +295,14 @@ static void verify(uint64_t nr_exits)
 		TEST_ASSERT_EQ(words[1], i + 1);
 	}
 
-	/* Each page came in the way that the mode is about. */
-	if (mode->userfault)
+	/* Each page came in the way that the mode is about, and in no other. */
+	if (mode->userfault) {
 		TEST_ASSERT(nr_exits >= nr_pages, "only %lu exits", nr_exits);
-	else if (mode->uffd_mode)
+		TEST_ASSERT_EQ(nr_uffd_faults, 0);
+	} else if (mode->uffd_mode) {
 		TEST_ASSERT(nr_uffd_faults >= nr_pages,
 			    "only %lu faults", nr_uffd_faults);
+	}
 }
 
 static void report(void)
@@ -327,7 +329,7 @@ static void run(void)
 {
 	struct kvm_vcpu *vcpus[PERF_MAX_VCPUS];
 	struct kvm_vm *vm;
-	int i;
+	int i, r;
 
 	vm = __vm_create_with_vcpus(VM_SHAPE_DEFAULT, nr_vcpus, nr_pages,
 				    guest_code, vcpus);
@@ -340,7 +342,8 @@ static void run(void)
 		threads[i].id = i;
 		threads[i].vcpu = vcpus[i];
 		vcpu_args_set(vcpus[i], 1, i);
-		pthread_create(&threads[i].thread, NULL, vcpu_thread, &threads[i]);
+		r = pthread_create(&threads[i].thread, NULL, vcpu_thread, &threads[i]);
+		TEST_ASSERT(!r, "pthread_create() failed: error %d", r);
 	}
 	for (i = 0; i < nr_vcpus; i++)
 		pthread_join(threads[i].thread, NULL);
