@@ -102,6 +102,7 @@ cat >"$top/build/linux/selftests/userfault_memslot_perf_test" <<'END'
 echo "{\"op\": \"move\", \"slots\": $2, \"count\": 500, \"median_ns\": 20}"
 END
 printf '#!/bin/sh\n' >"$work/bin/ninja"
+printf '#!/bin/sh\necho 2\n' >"$work/bin/nproc"
 printf '#!/bin/sh\nexit 1\n' >"$work/bin/gnuplot"
 chmod +x "$top/build/meson/testbed/testbed" "$top/build/linux/selftests"/* "$work/bin"/*
 export PATH="$work/bin:$PATH" BROKEN=none-none SILENT=none-none LOST_L1="$work/lost"
@@ -148,6 +149,7 @@ is "they have no group without a name" "$(printf '%s\n' "$said" | grep -c '^, ')
 
 BROKEN='*' bench wall 1
 is "everything fails: 1 at the end" "$status" 1
+matches "fewer CPUs than L1's are warned of" "$said" "^warning: L1's 4 CPUs share 2 "
 matches "every row is there" "$said" '^  kvm-minor +- +- +1 of 1 runs failed$'
 
 for rounds in 0 00 x 3x ''; do

@@ -88,4 +88,46 @@ matches "addresses are no numbers" "$said" '^ +2.0 +1.00 user after$'
 : >"$work/trace"
 matches "a trace without a page is an error" "$(trace locks 2>&1 || echo failed)" '^failed$'
 
+# trace-l1.sh, with a testbed and a QEMU played by scripts
+make_checkout
+mkdir -p "$top/build/meson/testbed" "$top/build/qemu/out"
+cat >"$top/build/meson/testbed/testbed" <<'END'
+#!/bin/sh
+case $L1 in
+lost) exit 3 ;;
+early) echo "it ran"; exit 0 ;;
+esac
+echo "trace now"
+exec "$POSTERN_L0_QEMU"
+END
+# qemu -D TRACE -chardev pipe,id=monitor,path=PATH ...
+cat >"$top/build/qemu/out/qemu-system-x86_64" <<'END'
+#!/bin/sh
+monitor=${4##*path=}
+while read -r line; do
+    echo "$line" >>"$2"
+    [ "$line" != quit ] || exit 5
+done <"$monitor.in" >"$monitor.out"
+END
+chmod +x "$top/build/meson/testbed/testbed" "$top/build/qemu/out/qemu-system-x86_64"
+
+# trace_l1 L1 ARG...
+trace_l1() {
+    L1=$1
+    export L1
+    shift
+    { timeout 60 "$top/scripts/trace-l1.sh" "$@" 2>&1 && echo good; } || echo "status $?"
+}
+
+matches "a trace is made between two words to the monitor" \
+    "$(trace_l1 good "$work/made" 1 command)" '^good$'
+is "and those are" "$(tr '\n' ' ' <"$work/made")" \
+    "one-insn-per-tb on log exec,nochain log none quit "
+said=$(trace_l1 lost "$work/made" 1 command)
+matches "an L1 that is lost: an error" "$said" '^status 1$'
+matches "that tells its status" "$said" 'ended, with status 3, before'
+matches "a command that ends too early" "$(trace_l1 early "$work/made" 1 command)" \
+    'ended, with status 0, before KVM had mapped 5000 pages: command$'
+matches "no command" "$(trace_l1 good "$work/made" 1)" 'usage: '
+
 done_testing
