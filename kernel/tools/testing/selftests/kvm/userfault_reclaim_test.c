@@ -261,8 +261,13 @@ static void bring_page(int page)
 
 static void *stress_vcpu(void *arg)
 {
+	const struct sched_param param = {};
 	int id = (unsigned long)arg;
 	int r;
+
+	/* Who writes pages to swap comes first, or vCPUs bring all of them back. */
+	TEST_ASSERT(!sched_setscheduler(0, SCHED_IDLE, &param),
+		    "sched_setscheduler() failed: errno %d", errno);
 
 	while ((r = _vcpu_run(stress.vcpus[id])))
 		bring_page(uf_assert_exit(&stress, id, r));
@@ -317,6 +322,8 @@ static void reclaim_at_random(struct guest_random_state *rng)
 		return;
 	case 2:
 		page_out(&stress, begin, end - begin);
+		/* Until they are written: not all vCPUs have been there by then. */
+		usleep(500);
 		reclaim_some();
 		for (page = begin; page < end; page++)
 			nr_swapped += is_out(&stress, page);
@@ -340,13 +347,19 @@ static uint64_t total_ops(void)
 	return sum;
 }
 
+/* On a slow kernel, vCPUs may be back at each page before it is out. */
+static bool all_has_happened(void)
+{
+	return READ_ONCE(nr_exits) && nr_swapped && nr_idle;
+}
+
 static void run_stress(enum vm_mem_backing_src_type src)
 {
 	struct guest_random_state rng = new_guest_random_state(1);
 	bool huge = src == VM_MEM_SRC_ANONYMOUS_THP;
 	pthread_t threads[UF_MAX_VCPUS];
 	unsigned long id;
-	time_t end;
+	time_t begin;
 
 	uf_vm_init(&stress, UF_MAX_VCPUS, stress_guest_code, src);
 	memset(stress.mem, 0, UF_SIZE);
@@ -359,7 +372,9 @@ static void run_stress(enum vm_mem_backing_src_type src)
 		usleep(1000);
 	TEST_ASSERT(!huge || uf_huge_mappings(&stress), "no huge mapping");
 
-	for (end = time(NULL) + STRESS_SECONDS; time(NULL) < end;) {
+	begin = time(NULL);
+	while (time(NULL) < begin + STRESS_SECONDS ||
+	       (!all_has_happened() && time(NULL) < begin + 20 * STRESS_SECONDS)) {
 		reclaim_at_random(&rng);
 		usleep(guest_random_u32(&rng) % 5000);
 	}
