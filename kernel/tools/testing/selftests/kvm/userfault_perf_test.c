@@ -206,6 +206,8 @@ static uint64_t run_vcpu(struct perf_thread *t)
 
 	if (get_ucall(t->vcpu, &uc) == UCALL_ABORT)
 		REPORT_GUEST_ASSERT(uc);
+	TEST_ASSERT(uc.cmd, "vCPU %d: the guest said nothing: exit reason %u (%s)",
+		    t->id, run->exit_reason, exit_reason_str(run->exit_reason));
 	return uc.cmd;
 }
 
