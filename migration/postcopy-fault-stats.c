@@ -7,8 +7,10 @@
  */
 
 #include "qemu/osdep.h"
+#include "qapi/util.h"
 #include "qemu/atomic.h"
 #include "qemu/host-utils.h"
+#include "qemu/memalign.h"
 #include "qapi/qapi-types-migration.h"
 #include "postcopy-fault-stats.h"
 
@@ -21,15 +23,27 @@
 #define SUB (1 << SUB_BITS)
 #define LATENCY_BUCKETS ((64 - SUB_BITS + 1) * SUB)
 
-static struct {
-    bool valid;
-    PostcopyFaultMechanism mechanism;
+/* Those of one vCPU, apart from others': to count must not cost a cache miss */
+typedef struct FaultStats {
     uint64_t count[POSTCOPY_FAULT_KIND__MAX];
-    uint64_t requested;
     uint64_t vcpu_blocked_ns;
     uint64_t guest_wait_ns;
     uint64_t latency[LATENCY_BUCKETS];
+} QEMU_ALIGNED(64) FaultStats;
+
+static struct {
+    bool valid;
+    PostcopyFaultMechanism mechanism;
+    uint64_t requested;
+    /* By cpu_index; the one behind is of those that are no vCPU's */
+    FaultStats *of;
+    unsigned max_cpus;
 } stats;
+
+static FaultStats *stats_of(int cpu_index)
+{
+    return &stats.of[cpu_index < 0 ? stats.max_cpus : cpu_index];
+}
 
 static unsigned latency_bucket(uint64_t ns)
 {
@@ -54,16 +68,23 @@ static uint64_t latency_bucket_max(unsigned bucket)
     return ((((uint64_t)bucket & (SUB - 1)) + SUB + 1) << shift) - 1;
 }
 
+void postcopy_fault_stats_init(unsigned max_cpus)
+{
+    stats.max_cpus = max_cpus;
+    stats.of = qemu_memalign(64, (max_cpus + 1) * sizeof(FaultStats));
+}
+
 void postcopy_fault_stats_reset(PostcopyFaultMechanism mechanism)
 {
-    memset(&stats, 0, sizeof(stats));
+    memset(stats.of, 0, (stats.max_cpus + 1) * sizeof(FaultStats));
+    stats.requested = 0;
     stats.mechanism = mechanism;
     qatomic_store_release(&stats.valid, true);
 }
 
-void postcopy_fault_stats_count(PostcopyFaultKind kind)
+void postcopy_fault_stats_count(int cpu_index, PostcopyFaultKind kind)
 {
-    qatomic_inc(&stats.count[kind]);
+    qatomic_inc(&stats_of(cpu_index)->count[kind]);
 }
 
 void postcopy_fault_stats_requested(void)
@@ -72,47 +93,71 @@ void postcopy_fault_stats_requested(void)
 }
 
 /* Waiting counts by who waited; returns false if that was not the guest */
-static bool count_wait(PostcopyFaultKind kind, uint64_t ns)
+static bool count_wait(FaultStats *of, PostcopyFaultKind kind, uint64_t ns)
 {
     switch (kind) {
     case POSTCOPY_FAULT_KVM:
     case POSTCOPY_FAULT_UFFD_VCPU:
-        qatomic_add(&stats.vcpu_blocked_ns, ns);
+        qatomic_add(&of->vcpu_blocked_ns, ns);
         /* fall through */
     case POSTCOPY_FAULT_UFFD_ASYNC:
-        qatomic_add(&stats.guest_wait_ns, ns);
+        qatomic_add(&of->guest_wait_ns, ns);
         return true;
     default:
         return false;
     }
 }
 
-void postcopy_fault_stats_served(PostcopyFaultKind kind, int64_t ns)
+void postcopy_fault_stats_served(int cpu_index, PostcopyFaultKind kind,
+                                 int64_t ns)
 {
+    FaultStats *of = stats_of(cpu_index);
+
     ns = MAX(ns, 0);
-    if (count_wait(kind, ns)) {
-        qatomic_inc(&stats.latency[latency_bucket(ns)]);
+    if (count_wait(of, kind, ns)) {
+        qatomic_inc(&of->latency[latency_bucket(ns)]);
     }
 }
 
-void postcopy_fault_stats_interrupted(PostcopyFaultKind kind, int64_t ns)
+void postcopy_fault_stats_interrupted(int cpu_index, PostcopyFaultKind kind,
+                                      int64_t ns)
 {
-    count_wait(kind, MAX(ns, 0));
+    count_wait(stats_of(cpu_index), kind, MAX(ns, 0));
 }
 
-static uint64_t latency_percentile(unsigned percent)
+/* All of them together; of one that is in the middle of counting, a part */
+static FaultStats *stats_sum(void)
+{
+    FaultStats *sum = g_new0(FaultStats, 1);
+
+    for (unsigned who = 0; who <= stats.max_cpus; who++) {
+        FaultStats *of = &stats.of[who];
+
+        for (unsigned i = 0; i < POSTCOPY_FAULT_KIND__MAX; i++) {
+            sum->count[i] += qatomic_read(&of->count[i]);
+        }
+        sum->vcpu_blocked_ns += qatomic_read(&of->vcpu_blocked_ns);
+        sum->guest_wait_ns += qatomic_read(&of->guest_wait_ns);
+        for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
+            sum->latency[i] += qatomic_read(&of->latency[i]);
+        }
+    }
+    return sum;
+}
+
+static uint64_t latency_percentile(const FaultStats *sum, unsigned percent)
 {
     uint64_t total = 0, seen = 0, rank;
 
     for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
-        total += qatomic_read(&stats.latency[i]);
+        total += sum->latency[i];
     }
     if (!total) {
         return 0;
     }
     rank = DIV_ROUND_UP(total * percent, 100);
     for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
-        seen += qatomic_read(&stats.latency[i]);
+        seen += sum->latency[i];
         if (seen >= rank) {
             return latency_bucket_max(i);
         }
@@ -120,32 +165,76 @@ static uint64_t latency_percentile(unsigned percent)
     return latency_bucket_max(LATENCY_BUCKETS - 1);
 }
 
+/* For people: one step of the histogram a power of two, and none empty */
+static PostcopyFaultLatencyList *latency_list(const FaultStats *sum)
+{
+    PostcopyFaultLatencyList *list = NULL, **tail = &list;
+
+    for (unsigned i = 0; i < LATENCY_BUCKETS; i += SUB) {
+        PostcopyFaultLatency *step;
+        uint64_t count = 0;
+
+        for (unsigned j = i; j < i + SUB; j++) {
+            count += sum->latency[j];
+        }
+        if (!count) {
+            continue;
+        }
+        step = g_new0(PostcopyFaultLatency, 1);
+        step->max_ns = latency_bucket_max(i + SUB - 1);
+        step->count = count;
+        QAPI_LIST_APPEND(tail, step);
+    }
+    return list;
+}
+
+static PostcopyFaultVCPUList *vcpu_list(void)
+{
+    PostcopyFaultVCPUList *list = NULL, **tail = &list;
+
+    for (unsigned i = 0; i < stats.max_cpus; i++) {
+        FaultStats *of = &stats.of[i];
+        uint64_t faults = qatomic_read(&of->count[POSTCOPY_FAULT_KVM]) +
+                          qatomic_read(&of->count[POSTCOPY_FAULT_UFFD_VCPU]);
+        PostcopyFaultVCPU *vcpu;
+
+        if (!faults) {
+            continue;
+        }
+        vcpu = g_new0(PostcopyFaultVCPU, 1);
+        vcpu->cpu_index = i;
+        vcpu->faults = faults;
+        vcpu->blocked_ns = qatomic_read(&of->vcpu_blocked_ns);
+        QAPI_LIST_APPEND(tail, vcpu);
+    }
+    return list;
+}
+
 PostcopyFaultInfo *postcopy_fault_stats_query(void)
 {
+    g_autofree FaultStats *sum = NULL;
     PostcopyFaultInfo *info;
 
     if (!qatomic_load_acquire(&stats.valid)) {
         return NULL;
     }
 
+    sum = stats_sum();
     info = g_new0(PostcopyFaultInfo, 1);
     info->mechanism = stats.mechanism;
-    info->kvm_exits = qatomic_read(&stats.count[POSTCOPY_FAULT_KVM]) +
-                      qatomic_read(&stats.count[POSTCOPY_FAULT_KVM_PRESENT]);
-    info->kvm_exits_present =
-        qatomic_read(&stats.count[POSTCOPY_FAULT_KVM_PRESENT]);
-    info->userfaultfd_vcpu =
-        qatomic_read(&stats.count[POSTCOPY_FAULT_UFFD_VCPU]);
-    info->userfaultfd_async =
-        qatomic_read(&stats.count[POSTCOPY_FAULT_UFFD_ASYNC]);
-    info->userfaultfd_vcpu_host =
-        qatomic_read(&stats.count[POSTCOPY_FAULT_UFFD_VCPU_HOST]);
-    info->userfaultfd_other =
-        qatomic_read(&stats.count[POSTCOPY_FAULT_UFFD_OTHER]);
+    info->kvm_exits = sum->count[POSTCOPY_FAULT_KVM] +
+                      sum->count[POSTCOPY_FAULT_KVM_PRESENT];
+    info->kvm_exits_present = sum->count[POSTCOPY_FAULT_KVM_PRESENT];
+    info->userfaultfd_vcpu = sum->count[POSTCOPY_FAULT_UFFD_VCPU];
+    info->userfaultfd_async = sum->count[POSTCOPY_FAULT_UFFD_ASYNC];
+    info->userfaultfd_vcpu_host = sum->count[POSTCOPY_FAULT_UFFD_VCPU_HOST];
+    info->userfaultfd_other = sum->count[POSTCOPY_FAULT_UFFD_OTHER];
     info->requested = qatomic_read(&stats.requested);
-    info->vcpu_blocked_ns = qatomic_read(&stats.vcpu_blocked_ns);
-    info->guest_wait_ns = qatomic_read(&stats.guest_wait_ns);
-    info->latency_p50_ns = latency_percentile(50);
-    info->latency_p99_ns = latency_percentile(99);
+    info->vcpu_blocked_ns = sum->vcpu_blocked_ns;
+    info->vcpus = vcpu_list();
+    info->guest_wait_ns = sum->guest_wait_ns;
+    info->latency_p50_ns = latency_percentile(sum, 50);
+    info->latency_p99_ns = latency_percentile(sum, 99);
+    info->latency = latency_list(sum);
     return info;
 }

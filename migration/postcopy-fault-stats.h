@@ -28,6 +28,14 @@ typedef enum PostcopyFaultKind {
 } PostcopyFaultKind;
 
 /**
+ * postcopy_fault_stats_init: make room for figures
+ * @max_cpus: vCPUs that the machine may get
+ *
+ * Context: once, before all else.
+ */
+void postcopy_fault_stats_init(unsigned max_cpus);
+
+/**
  * postcopy_fault_stats_reset: forget everything, a post-copy begins
  * @mechanism: how vCPU faults will be served
  *
@@ -36,29 +44,36 @@ typedef enum PostcopyFaultKind {
 void postcopy_fault_stats_reset(PostcopyFaultMechanism mechanism);
 
 /**
- * postcopy_fault_stats_count: a fault of @kind happened
+ * postcopy_fault_stats_count: a fault happened
+ * @cpu_index: of the vCPU whose thread met it, or -1
+ * @kind: of the fault
  *
- * Any thread, no lock; so is all below.
+ * Any thread, no lock; so is all below.  What vCPUs count they share with
+ * nobody but whoever reads it.
  */
-void postcopy_fault_stats_count(PostcopyFaultKind kind);
+void postcopy_fault_stats_count(int cpu_index, PostcopyFaultKind kind);
 
 /** postcopy_fault_stats_requested: a request was sent to the source */
 void postcopy_fault_stats_requested(void);
 
 /**
  * postcopy_fault_stats_served: a fault is over
- * @kind: what it was
+ * @cpu_index: of the vCPU whose thread met it, or -1
+ * @kind: of the fault
  * @ns: nanoseconds from its notice to its end
  */
-void postcopy_fault_stats_served(PostcopyFaultKind kind, int64_t ns);
+void postcopy_fault_stats_served(int cpu_index, PostcopyFaultKind kind,
+                                 int64_t ns);
 
 /**
  * postcopy_fault_stats_interrupted: a vCPU stopped waiting, the page is not
  * there
+ * @cpu_index: of the vCPU
  * @kind: what it waited for
  * @ns: nanoseconds that it waited
  */
-void postcopy_fault_stats_interrupted(PostcopyFaultKind kind, int64_t ns);
+void postcopy_fault_stats_interrupted(int cpu_index, PostcopyFaultKind kind,
+                                      int64_t ns);
 
 /**
  * postcopy_fault_stats_query: the figures of the last post-copy

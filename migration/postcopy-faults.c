@@ -1,38 +1,6 @@
 /*
  * Post-copy destination: who waits for which page
  *
- * A vCPU that leaves KVM for a missing page asks the source for it from its
- * own thread and waits here.  Faults that come through userfaultfd wait in
- * the kernel and are only noted here, to measure both alike.
- *
- * The way of a page:
- *
- *   vCPU thread                          thread that receives pages
- *   -----------                          --------------------------
- *   bucket lock                          UFFDIO_COPY
- *     received? then done                receivedmap: set
- *     enter into the page's list         KVM bitmap: clear
- *   bucket unlock                        bucket lock
- *   request, if the first                  take the page's list, wake all
- *   wait                                 bucket unlock
- *
- * Either the vCPU sees the page in the receivedmap, or the receiver finds the
- * vCPU in the list: both look only with the bucket locked, and the receiver
- * sets the receivedmap before.
- *
- * Lock order: a bucket's lock is a leaf; nothing else is taken under it.  A
- * request takes page_request_mutex of the incoming state, and when it has let
- * go of that, rp_mutex: there is one list of what a recovery has to ask for
- * again, and one stream to ask through.  (A recovery holds page_request_mutex
- * while it takes rp_mutex; never the other way round.)
- *
- * The end, or a break: vCPUs may be on their way into here when the last page
- * has come, or when the stream breaks.  Until one waits it is in an RCU read
- * section, and looks first whether faults are still served, and before it
- * sends, whether there is a stream; postcopy_faults_stop() and
- * postcopy_faults_paused() let those that found so finish, before what they
- * use goes away.
- *
  * Copyright (c) 2026 Postern developers
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -57,14 +25,58 @@
 #include "system/kvm-userfault.h"
 #include "migration.h"
 #include "options.h"
+#include "postcopy-blocktime.h"
 #include "postcopy-fault-stats.h"
 #include "postcopy-faults.h"
 #include "postcopy-ram.h"
+#include "postcopy-requests.h"
+#include "qemu/userfaultfd.h"
 #include "ram.h"
 #include "trace.h"
 
+/*
+ * A vCPU that leaves KVM for a missing page asks the source for it from its
+ * own thread and waits here.  Faults that come through userfaultfd wait in
+ * the kernel; the thread that reads them enters them here, and asks for them
+ * in the same way.
+ *
+ * The way of a page while vCPU faults come from KVM:
+ *
+ *   vCPU thread (fault thread)           thread that receives pages
+ *   --------------------------           --------------------------
+ *   bucket lock                          UFFDIO_COPY, without a wake
+ *     received? then done (wake it)      receivedmap: set
+ *     enter into the page's list         KVM bitmap: clear
+ *   bucket unlock                        bucket lock
+ *   request, if the first                  take the page's list, wake all
+ *   wait (-)                             bucket unlock
+ *                                        one was from userfaultfd? wake there
+ *
+ * Either the vCPU sees the page in the receivedmap, or the receiver finds the
+ * vCPU in the list: both look only with the bucket locked, and the receiver
+ * sets the receivedmap before.  Likewise for a fault in userfaultfd: it is
+ * read, sooner or later, and whoever is second, the one who reads it or the
+ * one who places its page, wakes it.  So the fault thread must not wait for
+ * anything but faults: not for the stream, nor for a recovery.
+ *
+ * The lists are also what a recovery asks for again, and what has to come
+ * before post-copy with preemption may end.
+ *
+ * Lock order: a bucket's lock is a leaf; nothing else is taken under it.
+ * Requests are sent with none held, see postcopy-requests.c.
+ *
+ * The end: vCPUs may be on their way into here when the last page has come.
+ * Until one waits it is in an RCU read section, and looks first whether faults
+ * are still served; postcopy_faults_stop() lets those that found so finish,
+ * before what they use goes away.
+ *
+ * Where KVM userfault is not in use, placing and asking are upstream's part,
+ * and faults are only noted here, to measure both alike.
+ */
+
 typedef struct PostcopyFault {
     PostcopyFaultKind kind;
+    int cpu_index;              /* of the vCPU whose thread met it, or -1 */
     int64_t start_ns;
     uint32_t ptid;              /* if it came through userfaultfd */
     QemuEvent *event;           /* who waits in QEMU; NULL: in the kernel */
@@ -72,10 +84,11 @@ typedef struct PostcopyFault {
     QLIST_ENTRY(PostcopyFault) next;
 } PostcopyFault;
 
-/* A page that was asked for and is not there yet */
+/* A page that is waited for, or was, and is not there yet */
 typedef struct PostcopyFaultPage {
+    RAMBlock *rb;
     void *host;
-    bool requested;             /* by a vCPU */
+    bool requested;             /* stays until the page is there */
     QLIST_HEAD(, PostcopyFault) faults;
     QLIST_ENTRY(PostcopyFaultPage) next;
 } PostcopyFaultPage;
@@ -85,7 +98,7 @@ typedef struct PostcopyFaultBucket {
     QLIST_HEAD(, PostcopyFaultPage) pages;
 } PostcopyFaultBucket;
 
-/* Enough that vCPUs seldom meet in one, few enough to be walked at the end */
+/* Enough that vCPUs seldom meet in one, few enough to walk through them all */
 #define BUCKETS 1024
 
 static PostcopyFaultBucket *buckets;
@@ -93,17 +106,23 @@ static PostcopyFaultBucket *buckets;
 typedef struct PostcopyVCPU {
     QemuEvent event;            /* set by who ends the fault, and by a kick */
     PostcopyFault fault;        /* what it waits for now, if it does */
-    PostcopyFaultBucket *bucket;
+    void *host;                 /* the page, */
+    PostcopyFaultBucket *bucket; /* and its bucket */
 } PostcopyVCPU;
 
 /* By cpu_index; made at the first start and kept, for kicks come any time */
 static PostcopyVCPU *vcpus;
 
-/* vCPU faults come as KVM exits; several threads send requests */
+/* vCPU faults come as KVM exits.  Changes while no page is being placed. */
 static bool kvm_guarded;
 
-/* The incoming state is there to serve them.  Read under RCU. */
+/* There is a stream to ask through.  Read under RCU. */
 static bool kvm_serving;
+
+/* Set by who ends the fault of the thread that waits for the last pages */
+static QemuEvent end_event;
+/* The channel that brings them ended early; also sets @end_event */
+static bool preempt_broken;
 
 static PostcopyFaultBucket *fault_bucket(void *host)
 {
@@ -129,12 +148,13 @@ static PostcopyFaultPage *fault_page_find(PostcopyFaultBucket *bucket,
 
 /* With the lock of @bucket held */
 static PostcopyFaultPage *fault_page_get(PostcopyFaultBucket *bucket,
-                                         void *host)
+                                         RAMBlock *rb, void *host)
 {
     PostcopyFaultPage *page = fault_page_find(bucket, host);
 
     if (!page) {
         page = g_new0(PostcopyFaultPage, 1);
+        page->rb = rb;
         page->host = host;
         QLIST_INIT(&page->faults);
         QLIST_INSERT_HEAD(&bucket->pages, page, next);
@@ -142,10 +162,14 @@ static PostcopyFaultPage *fault_page_get(PostcopyFaultBucket *bucket,
     return page;
 }
 
-/* With the lock of the page's bucket held: the end of all its faults */
-static void fault_page_resolve(PostcopyFaultPage *page, int64_t now)
+/*
+ * The end of all faults of a page.  Returns whether one of them came through
+ * userfaultfd.  With the lock of the page's bucket held.
+ */
+static bool fault_page_resolve(PostcopyFaultPage *page, int64_t now)
 {
     PostcopyFault *fault, *tmp;
+    bool userfaultfd = false;
 
     QLIST_FOREACH_SAFE(fault, &page->faults, next, tmp) {
         QLIST_REMOVE(fault, next);
@@ -153,54 +177,114 @@ static void fault_page_resolve(PostcopyFaultPage *page, int64_t now)
             qatomic_set(&fault->over, true);
             qemu_event_set(fault->event);
         } else {
-            postcopy_fault_stats_served(fault->kind, now - fault->start_ns);
+            userfaultfd = true;
+            postcopy_fault_stats_served(fault->cpu_index, fault->kind,
+                                        now - fault->start_ns);
+            postcopy_blocktime_end(fault->cpu_index, page->host, now);
             g_free(fault);
         }
     }
     QLIST_REMOVE(page, next);
     g_free(page);
+    return userfaultfd;
 }
 
-void postcopy_faults_placed(RAMBlock *rb, void *host, size_t length)
+/*
+ * A page is there.  Returns whether a thread waits for it in userfaultfd, as
+ * far as its fault has been read.
+ */
+static bool fault_resolve(RAMBlock *rb, void *host, size_t length)
 {
-    PostcopyFaultBucket *bucket;
+    PostcopyFaultBucket *bucket = fault_bucket(host);
     PostcopyFaultPage *page;
 
     kvm_userfault_page_placed(rb, (uint8_t *)host - rb->host, length);
 
-    bucket = fault_bucket(host);
-    WITH_QEMU_LOCK_GUARD(&bucket->lock) {
-        page = fault_page_find(bucket, host);
-        if (page) {
+    QEMU_LOCK_GUARD(&bucket->lock);
+    page = fault_page_find(bucket, host);
+    return page && fault_page_resolve(page, get_clock());
+}
+
+static void faults_resolve_all(void)
+{
+    PostcopyFaultPage *page, *tmp;
+
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        QEMU_LOCK_GUARD(&buckets[i].lock);
+        QLIST_FOREACH_SAFE(page, &buckets[i].pages, next, tmp) {
             fault_page_resolve(page, get_clock());
         }
     }
 }
 
-/* False for other threads of QEMU and for those of the kernel */
-static bool fault_is_vcpu(uint32_t ptid)
+void postcopy_faults_placed(RAMBlock *rb, void *host, size_t length)
 {
-    CPUState *cpu;
-    bool found = false;
+    fault_resolve(rb, host, length);
+}
 
-    cpu_list_lock();
-    CPU_FOREACH(cpu) {
-        if (cpu->thread_id == ptid) {
-            found = true;
-            break;
+#ifdef CONFIG_LINUX
+bool postcopy_faults_place(MigrationIncomingState *mis, RAMBlock *rb,
+                           void *host, void *from, size_t length, int *ret)
+{
+    bool in_userfaultfd;
+
+    if (!qatomic_read(&kvm_guarded)) {
+        return false;
+    }
+
+    *ret = from ? uffd_copy_page(mis->userfault_fd, host, from, length, true)
+                : uffd_zero_page(mis->userfault_fd, host, length, true);
+    if (*ret) {
+        return true;
+    }
+    ramblock_recv_bitmap_set_range(rb, host, length / qemu_target_page_size());
+    in_userfaultfd = fault_resolve(rb, host, length);
+    if (in_userfaultfd) {
+        *ret = uffd_wakeup(mis->userfault_fd, host, length);
+    }
+    trace_postcopy_fault_placed(rb->idstr, (uint8_t *)host - rb->host,
+                                in_userfaultfd);
+    return true;
+}
+#endif
+
+/*
+ * The vCPU whose thread this is, by its cpu_index, or -1 for other threads of
+ * QEMU and those of the kernel.  Called in the thread of userfaultfd only.
+ */
+static int vcpu_of_thread(uint32_t ptid)
+{
+    static GHashTable *threads;
+    static unsigned generation;
+    gpointer cpu_index;
+    CPUState *cpu;
+
+    QEMU_LOCK_GUARD(&qemu_cpu_list_lock);
+    if (!threads || generation != cpu_list_generation_id_get()) {
+        g_clear_pointer(&threads, g_hash_table_destroy);
+        threads = g_hash_table_new(NULL, NULL);
+        generation = cpu_list_generation_id_get();
+        CPU_FOREACH(cpu) {
+            g_hash_table_insert(threads, GINT_TO_POINTER(cpu->thread_id),
+                                GINT_TO_POINTER(cpu->cpu_index));
+            if (!cpu->thread_id) {
+                /* It has no thread yet; ask again next time */
+                generation--;
+            }
         }
     }
-    cpu_list_unlock();
-    return found;
+    return g_hash_table_lookup_extended(threads, GINT_TO_POINTER(ptid), NULL,
+                                        &cpu_index) ?
+           GPOINTER_TO_INT(cpu_index) : -1;
 }
 
 static PostcopyFaultKind fault_kind(RAMBlock *rb, ram_addr_t offset,
-                                    uint32_t ptid)
+                                    uint32_t ptid, int cpu_index)
 {
     if (!ptid) {
         return POSTCOPY_FAULT_UFFD_OTHER;
     }
-    if (fault_is_vcpu(ptid)) {
+    if (cpu_index >= 0) {
         /*
          * A guest's access to a guarded page exits from KVM and never comes
          * here: what does is an access of KVM's own or of QEMU's.
@@ -217,6 +301,16 @@ static PostcopyFaultKind fault_kind(RAMBlock *rb, ram_addr_t offset,
     return POSTCOPY_FAULT_UFFD_ASYNC;
 }
 
+#ifdef CONFIG_LINUX
+/* A fault was read after its page had been placed, maybe without a wake */
+static void fault_wake_late(RAMBlock *rb, void *host)
+{
+    if (qatomic_read(&kvm_guarded)) {
+        uffd_wakeup(migration_incoming_get_current()->userfault_fd, host,
+                    qemu_ram_pagesize(rb));
+    }
+}
+
 void postcopy_faults_userfaultfd(RAMBlock *rb, ram_addr_t offset,
                                  uint32_t ptid)
 {
@@ -226,68 +320,73 @@ void postcopy_faults_userfaultfd(RAMBlock *rb, ram_addr_t offset,
     PostcopyFaultKind kind;
     PostcopyFaultPage *page;
     PostcopyFault *fault;
+    bool late = false;
+    int cpu_index;
 
     if (ramblock_recv_bitmap_test_byte_offset(rb, offset)) {
-        /* It arrived after the fault; who waited has been woken */
+        fault_wake_late(rb, host);
         return;
     }
-    kind = fault_kind(rb, offset, ptid);
+    cpu_index = ptid ? vcpu_of_thread(ptid) : -1;
+    kind = fault_kind(rb, offset, ptid, cpu_index);
 
-    QEMU_LOCK_GUARD(&bucket->lock);
-    if (ramblock_recv_bitmap_test_byte_offset(rb, offset)) {
-        return;
-    }
-    postcopy_fault_stats_count(kind);
-    trace_postcopy_fault_userfaultfd(rb->idstr, offset, ptid, kind);
+    WITH_QEMU_LOCK_GUARD(&bucket->lock) {
+        late = ramblock_recv_bitmap_test_byte_offset(rb, offset);
+        if (late) {
+            break;
+        }
+        postcopy_fault_stats_count(cpu_index, kind);
+        postcopy_blocktime_begin(cpu_index, host, now);
+        trace_postcopy_fault_userfaultfd(rb->idstr, offset, ptid, kind);
 
-    page = fault_page_get(bucket, host);
-    QLIST_FOREACH(fault, &page->faults, next) {
-        if (fault->ptid && fault->ptid == ptid) {
-            /*
-             * It was interrupted in the kernel, and is back.  How long it
-             * waited before nobody knows: the VM may have been stopped.
-             */
-            fault->start_ns = now;
-            return;
+        page = fault_page_get(bucket, rb, host);
+        QLIST_FOREACH(fault, &page->faults, next) {
+            if (fault->ptid && fault->ptid == ptid) {
+                /*
+                 * It was interrupted in the kernel, and is back.  How long it
+                 * waited before nobody knows: the VM may have been stopped.
+                 */
+                fault->start_ns = now;
+                return;
+            }
         }
+        fault = g_new0(PostcopyFault, 1);
+        fault->kind = kind;
+        fault->cpu_index = cpu_index;
+        fault->start_ns = now;
+        fault->ptid = ptid;
+        QLIST_INSERT_HEAD(&page->faults, fault, next);
     }
-    fault = g_new0(PostcopyFault, 1);
-    fault->kind = kind;
-    fault->start_ns = now;
-    fault->ptid = ptid;
-    QLIST_INSERT_HEAD(&page->faults, fault, next);
-}
-
-/*
- * Ask for a page from a vCPU's thread.
- *
- * The page is noted as requested first, and the state looked at second: while
- * the stream is broken nothing is sent, and the recovery, which makes the
- * state active before it sends again all that is noted, takes care of it.
- * Called in an RCU read section, see postcopy_faults_paused().
- */
-static void fault_request(MigrationIncomingState *mis, RAMBlock *rb,
-                          ram_addr_t offset, void *host)
-{
-    WITH_QEMU_LOCK_GUARD(&mis->page_request_mutex) {
-        if (ramblock_recv_bitmap_test_byte_offset(rb, offset)) {
-            return;
-        }
-        if (!g_tree_lookup(mis->page_requested, host)) {
-            g_tree_insert(mis->page_requested, host, (gpointer)1);
-            qatomic_inc(&mis->page_requested_count);
-        }
-    }
-    if (qatomic_read(&mis->state) == MIGRATION_STATUS_POSTCOPY_ACTIVE) {
-        migrate_send_rp_message_req_pages(mis, rb, offset);
+    if (late) {
+        fault_wake_late(rb, host);
     }
 }
-
-static void fault_blocktime_begin(CPUState *cpu, RAMBlock *rb, void *host)
-{
-#ifdef CONFIG_LINUX
-    mark_postcopy_blocktime_begin((uintptr_t)host, cpu->thread_id, rb);
 #endif
+
+bool postcopy_faults_request(RAMBlock *rb, ram_addr_t offset)
+{
+    void *host = rb->host + offset;
+    PostcopyFaultBucket *bucket;
+    PostcopyFaultPage *page;
+
+    RCU_READ_LOCK_GUARD();
+    if (!qatomic_read(&kvm_serving)) {
+        return false;
+    }
+    bucket = fault_bucket(host);
+    WITH_QEMU_LOCK_GUARD(&bucket->lock) {
+        if (ramblock_recv_bitmap_test_byte_offset(rb, offset)) {
+            return true;
+        }
+        page = fault_page_get(bucket, rb, host);
+        if (page->requested) {
+            return true;
+        }
+        page->requested = true;
+        postcopy_requests_push(rb, offset);
+    }
+    postcopy_requests_send();
+    return true;
 }
 
 static bool postcopy_vcpu_begin(CPUState *cpu, RAMBlock *rb, ram_addr_t offset)
@@ -311,30 +410,31 @@ static bool postcopy_vcpu_begin(CPUState *cpu, RAMBlock *rb, ram_addr_t offset)
         return false;
     }
 
-    fault->kind = POSTCOPY_FAULT_KVM;
     fault->start_ns = get_clock();
-    fault->event = &vcpu->event;
     fault->over = false;
+    vcpu->host = host;
     vcpu->bucket = fault_bucket(host);
 
     WITH_QEMU_LOCK_GUARD(&vcpu->bucket->lock) {
         if (ramblock_recv_bitmap_test_byte_offset(rb, offset)) {
             /* It arrived after the exit; do not wait for who clears the bit */
             kvm_userfault_page_placed(rb, offset, qemu_ram_pagesize(rb));
-            postcopy_fault_stats_count(POSTCOPY_FAULT_KVM_PRESENT);
+            postcopy_fault_stats_count(cpu->cpu_index,
+                                       POSTCOPY_FAULT_KVM_PRESENT);
             return false;
         }
-        page = fault_page_get(vcpu->bucket, host);
+        page = fault_page_get(vcpu->bucket, rb, host);
         first = !page->requested;
         page->requested = true;
         QLIST_INSERT_HEAD(&page->faults, fault, next);
     }
-    postcopy_fault_stats_count(fault->kind);
+    postcopy_fault_stats_count(cpu->cpu_index, POSTCOPY_FAULT_KVM);
+    postcopy_blocktime_begin(cpu->cpu_index, host, fault->start_ns);
     trace_postcopy_fault_vcpu_begin(cpu->cpu_index, rb->idstr, offset, first);
-    fault_blocktime_begin(cpu, rb, host);
 
     if (first) {
-        fault_request(migration_incoming_get_current(), rb, offset, host);
+        postcopy_requests_push(rb, offset);
+        postcopy_requests_send();
     }
     return true;
 }
@@ -349,7 +449,7 @@ static bool postcopy_vcpu_wait(CPUState *cpu)
 {
     PostcopyVCPU *vcpu = &vcpus[cpu->cpu_index];
     PostcopyFault *fault = &vcpu->fault;
-    int64_t waited;
+    int64_t now;
 
     for (;;) {
         qemu_event_reset(&vcpu->event);
@@ -366,11 +466,14 @@ static bool postcopy_vcpu_wait(CPUState *cpu)
         }
     }
 
-    waited = get_clock() - fault->start_ns;
+    now = get_clock();
+    postcopy_blocktime_end(cpu->cpu_index, vcpu->host, now);
     if (fault->over) {
-        postcopy_fault_stats_served(fault->kind, waited);
+        postcopy_fault_stats_served(cpu->cpu_index, POSTCOPY_FAULT_KVM,
+                                    now - fault->start_ns);
     } else {
-        postcopy_fault_stats_interrupted(fault->kind, waited);
+        postcopy_fault_stats_interrupted(cpu->cpu_index, POSTCOPY_FAULT_KVM,
+                                         now - fault->start_ns);
     }
     trace_postcopy_fault_vcpu_end(cpu->cpu_index, fault->over);
     return fault->over;
@@ -411,6 +514,18 @@ static int collect_block(RAMBlock *rb, void *opaque)
     return 0;
 }
 
+/* Up to the highest cpu_index there is */
+static unsigned count_vcpus(void)
+{
+    unsigned count = 0;
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        count = MAX(count, cpu->cpu_index + 1);
+    }
+    return count;
+}
+
 static void faults_init_once(void)
 {
     unsigned max_cpus = MACHINE(qdev_get_machine())->smp.max_cpus;
@@ -421,7 +536,10 @@ static void faults_init_once(void)
     vcpus = g_new0(PostcopyVCPU, max_cpus);
     for (unsigned i = 0; i < max_cpus; i++) {
         qemu_event_init(&vcpus[i].event, false);
+        vcpus[i].fault.event = &vcpus[i].event;
     }
+    qemu_event_init(&end_event, false);
+    postcopy_fault_stats_init(max_cpus);
     buckets = g_new0(PostcopyFaultBucket, BUCKETS);
     for (unsigned i = 0; i < BUCKETS; i++) {
         qemu_mutex_init(&buckets[i].lock);
@@ -435,8 +553,12 @@ void postcopy_faults_start(MigrationIncomingState *mis)
     Error *err = NULL;
 
     faults_init_once();
+    qatomic_set(&preempt_broken, false);
+    /* Of a post-copy before: a fault that was read when it was over */
+    faults_resolve_all();
 
     postcopy_fault_stats_reset(POSTCOPY_FAULT_MECHANISM_USERFAULTFD);
+    postcopy_blocktime_reset(0);
     if (!migrate_get_current()->
         capabilities[MIGRATION_CAPABILITY_POSTCOPY_KVM_USERFAULT]) {
         return;
@@ -448,22 +570,98 @@ void postcopy_faults_start(MigrationIncomingState *mis)
         return;
     }
     postcopy_fault_stats_reset(POSTCOPY_FAULT_MECHANISM_KVM_USERFAULT);
+    if (mis->blocktime_ctx) {
+        postcopy_blocktime_reset(count_vcpus());
+        /* Without a context, which it frees at exit, postcopy-ram.c does not */
+        mis->blocktime_ctx = NULL;
+    }
+    postcopy_requests_start(mis);
     qatomic_set(&kvm_guarded, true);
     qatomic_set(&kvm_serving, true);
 }
 
-void postcopy_faults_paused(void)
+void postcopy_faults_request_again(void)
 {
-    /* No vCPU sends by what it read of the state before */
-    if (qatomic_read(&kvm_serving)) {
-        synchronize_rcu();
+    PostcopyFaultPage *page;
+
+    if (!qatomic_read(&kvm_serving)) {
+        return;
+    }
+    qatomic_set(&preempt_broken, false);
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        QEMU_LOCK_GUARD(&buckets[i].lock);
+        QLIST_FOREACH(page, &buckets[i].pages, next) {
+            if (page->requested) {
+                postcopy_requests_push(page->rb,
+                                       (uint8_t *)page->host - page->rb->host);
+            }
+        }
+    }
+    postcopy_requests_send();
+}
+
+/* Enter @fault into the list of a page of @bucket; false: none is to come */
+static bool fault_add_to_any(PostcopyFaultBucket *bucket, PostcopyFault *fault)
+{
+    PostcopyFaultPage *page;
+
+    QEMU_LOCK_GUARD(&bucket->lock);
+    QLIST_FOREACH(page, &bucket->pages, next) {
+        if (page->requested) {
+            fault->over = false;
+            QLIST_INSERT_HEAD(&page->faults, fault, next);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Wait for the page of @fault, or the end of its channel; true: it is there */
+static bool fault_wait_at_end(PostcopyFaultBucket *bucket, PostcopyFault *fault)
+{
+    for (;;) {
+        qemu_event_reset(fault->event);
+        if (qatomic_read(&fault->over) || qatomic_read(&preempt_broken)) {
+            break;
+        }
+        qemu_event_wait(fault->event);
+    }
+
+    /* The lock also makes sure that whoever ended the fault is done with it */
+    QEMU_LOCK_GUARD(&bucket->lock);
+    if (!fault->over) {
+        QLIST_REMOVE(fault, next);
+    }
+    return fault->over;
+}
+
+int postcopy_faults_end(void)
+{
+    PostcopyFault fault = { .event = &end_event };
+
+    if (!qatomic_read(&kvm_serving) || !migrate_postcopy_preempt()) {
+        return 0;
+    }
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        while (fault_add_to_any(&buckets[i], &fault)) {
+            if (!fault_wait_at_end(&buckets[i], &fault)) {
+                return -EIO;
+            }
+        }
+    }
+    return 0;
+}
+
+void postcopy_faults_preempt_broken(void)
+{
+    qatomic_set(&preempt_broken, true);
+    if (buckets) {
+        qemu_event_set(&end_event);
     }
 }
 
 void postcopy_faults_stop(void)
 {
-    PostcopyFaultPage *page, *tmp;
-
     if (!buckets) {
         return;
     }
@@ -473,14 +671,9 @@ void postcopy_faults_stop(void)
     if (qatomic_read(&kvm_serving)) {
         qatomic_set(&kvm_serving, false);
         synchronize_rcu();
+        postcopy_requests_stop();
     }
-
-    for (unsigned i = 0; i < BUCKETS; i++) {
-        QEMU_LOCK_GUARD(&buckets[i].lock);
-        QLIST_FOREACH_SAFE(page, &buckets[i].pages, next, tmp) {
-            fault_page_resolve(page, get_clock());
-        }
-    }
+    faults_resolve_all();
 }
 
 void postcopy_faults_requested(void)
@@ -488,12 +681,16 @@ void postcopy_faults_requested(void)
     postcopy_fault_stats_requested();
 }
 
-bool postcopy_faults_concurrent(void)
+bool postcopy_faults_serving(void)
 {
-    return qatomic_read(&kvm_guarded);
+    return qatomic_read(&kvm_serving);
 }
 
 void postcopy_faults_fill_info(MigrationInfo *info)
 {
     info->postcopy_faults = postcopy_fault_stats_query();
+    if (!migration_incoming_get_current()->blocktime_ctx) {
+        /* Else postcopy-ram.c does, or is going to */
+        postcopy_blocktime_fill_info(info);
+    }
 }

@@ -27,17 +27,6 @@
 void postcopy_faults_start(MigrationIncomingState *mis);
 
 /**
- * postcopy_faults_paused: the stream broke, and the state says so
- *
- * When it returns, no vCPU sends a request any more, until the state is
- * postcopy-active again.
- *
- * Context: the thread that loads, outside RCU read sections, with the
- * stream's socket shut down, so that no vCPU is stuck in it.
- */
-void postcopy_faults_paused(void);
-
-/**
  * postcopy_faults_stop: every page is there
  *
  * Ends the guarding, lets go whoever still waits.  Statistics stay.  When it
@@ -48,12 +37,24 @@ void postcopy_faults_paused(void);
 void postcopy_faults_stop(void);
 
 /**
+ * postcopy_faults_serving: do vCPU faults come from KVM, and requests go out
+ * from here?
+ *
+ * If so, the thread of userfaultfd must not pause while the stream is broken:
+ * it wakes those whose page was placed when their fault had not been read.
+ *
+ * Context: any thread.
+ */
+bool postcopy_faults_serving(void);
+
+/**
  * postcopy_faults_userfaultfd: a fault was read from userfaultfd
  * @rb: block of the page
  * @offset: of the host page in @rb
  * @ptid: the faulting thread, 0 if the kernel does not tell
  *
- * For statistics; to ask for the page is the caller's part.
+ * For statistics, and to wake who waits; to ask for the page is the caller's
+ * part.
  *
  * Context: fault thread.
  */
@@ -61,13 +62,72 @@ void postcopy_faults_userfaultfd(RAMBlock *rb, ram_addr_t offset,
                                  uint32_t ptid);
 
 /**
+ * postcopy_faults_request: ask for a page that another one than a vCPU needs
+ * @rb: block of the page
+ * @offset: of the host page in @rb
+ *
+ * Does not wait for the stream; should it break, the page is asked for again.
+ *
+ * Context: any thread.
+ * Returns: false if it is the caller's part to ask, for KVM userfault is not
+ * in use.
+ */
+bool postcopy_faults_request(RAMBlock *rb, ram_addr_t offset);
+
+/**
+ * postcopy_faults_request_again: the stream is back
+ *
+ * Asks for all pages that were asked for and have not come.
+ *
+ * Context: the thread that loads, when the state is postcopy-active again.
+ */
+void postcopy_faults_request_again(void);
+
+/**
+ * postcopy_faults_end: the main channel has brought all that it was to bring
+ *
+ * Waits for pages that are still on their way in the channel of preemption:
+ * these were asked for, and have not come.
+ *
+ * Context: the thread that loads from the main channel.
+ * Returns: 0, or -EIO if that channel is broken, and pages may be lost.
+ */
+int postcopy_faults_end(void);
+
+/**
+ * postcopy_faults_preempt_broken: the channel of preemption is broken
+ *
+ * Context: the thread that loads from it.
+ */
+void postcopy_faults_preempt_broken(void);
+
+/**
+ * postcopy_faults_place: place a page that came, and wake who waits for it
+ * @mis: the incoming migration
+ * @rb: block of the page
+ * @host: its first byte
+ * @from: the content, or NULL for zeroes
+ * @length: bytes, the host page size of the block
+ * @ret: gets 0, or a negative errno, which has been reported
+ *
+ * Wakes the vCPUs that wait for this page, and no others, and goes to
+ * userfaultfd's queue only if a thread waits there.
+ *
+ * Context: any thread; takes only the lock of the page's bucket.
+ * Returns: false if it is the caller's part to place it, for KVM userfault is
+ * not in use.
+ */
+bool postcopy_faults_place(MigrationIncomingState *mis, RAMBlock *rb,
+                           void *host, void *from, size_t length, int *ret);
+
+/**
  * postcopy_faults_placed: a page is there
  * @rb: block of the page
  * @host: its first byte
  * @length: bytes, the host page size of the block
  *
- * Wakes the vCPUs that wait for this page, and no others.  Called after the
- * page has been placed and marked in the receivedmap.
+ * For statistics, where postcopy_faults_place() left it to the caller to
+ * place the page.  Called when it is marked in the receivedmap.
  *
  * Context: any thread; takes only the lock of the page's bucket.
  */
@@ -77,29 +137,17 @@ void postcopy_faults_placed(RAMBlock *rb, void *host, size_t length);
 void postcopy_faults_requested(void);
 
 /**
- * postcopy_faults_concurrent: do several threads request pages?
- *
- * If so, a request cannot rely on the block named in the one before.
- */
-bool postcopy_faults_concurrent(void);
-
-/**
  * postcopy_faults_fill_info: what query-migrate says on the destination
  * @info: gets the member postcopy-faults, if post-copy ever began here
  */
 void postcopy_faults_fill_info(MigrationInfo *info);
 
 /**
- * mark_postcopy_blocktime_begin: a vCPU begins to wait (postcopy-ram.c)
- * @addr: host address that it accessed
- * @ptid: its thread
- * @rb: block of the page
- *
- * For the capability postcopy-blocktime.  Called once the fault can be found
- * by whoever places the page.
+ * postcopy_faults_print: what "info migrate" says of them
+ * @mon: where to
+ * @info: of query-migrate; NULL: nothing
  */
-void mark_postcopy_blocktime_begin(uintptr_t addr, uint32_t ptid,
-                                   RAMBlock *rb);
+void postcopy_faults_print(Monitor *mon, const PostcopyFaultInfo *info);
 
 /**
  * postcopy_kvm_userfault_init: settle the default of the capability

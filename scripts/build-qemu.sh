@@ -79,7 +79,7 @@ programs() {
     [ "$arch" = x86_64 ] || return 0
     echo tests/qtest/migration-test
     ninja -C "$out" -t targets all |
-        sed -n 's,^\(tests/[a-z]*/[a-z0-9-]*\(postern\|userfault\)[a-z0-9-]*\): [a-z]*_LINKER.*,\1,p'
+        sed -n 's,^\(tests/[a-z]*/[a-z0-9-]*\(postern\|postcopy\)[a-z0-9-]*\): [a-z]*_LINKER.*,\1,p'
 }
 
 build_qemu() {

@@ -1,0 +1,49 @@
+/*
+ * Post-copy destination: the capability postcopy-blocktime with KVM userfault
+ *
+ * Copyright (c) 2026 Postern developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef MIGRATION_POSTCOPY_BLOCKTIME_H
+#define MIGRATION_POSTCOPY_BLOCKTIME_H
+
+#include "qapi/qapi-types-migration.h"
+
+/**
+ * postcopy_blocktime_reset: a post-copy begins
+ * @nr_vcpus: measure for vCPUs with a cpu_index below that; 0: measure nothing
+ *
+ * Context: nobody uses the other functions meanwhile.
+ */
+void postcopy_blocktime_reset(unsigned nr_vcpus);
+
+/**
+ * postcopy_blocktime_begin: a vCPU begins to wait for a page
+ * @cpu_index: the vCPU; ignored if it is -1 or was plugged later
+ * @page: what it waits for; takes the place of what it waited for before
+ * @now: get_clock()
+ *
+ * Context: any thread, but one at a time for each vCPU; takes no lock.
+ */
+void postcopy_blocktime_begin(int cpu_index, void *page, int64_t now);
+
+/**
+ * postcopy_blocktime_end: it waits no more
+ * @cpu_index: the vCPU
+ * @page: what it waited for; ignored if that is something else by now
+ * @now: get_clock()
+ *
+ * Context: any thread; takes no lock.
+ */
+void postcopy_blocktime_end(int cpu_index, void *page, int64_t now);
+
+/**
+ * postcopy_blocktime_fill_info: for query-migrate
+ * @info: gets the members postcopy-blocktime and postcopy-vcpu-blocktime if
+ *        they were measured here
+ */
+void postcopy_blocktime_fill_info(MigrationInfo *info);
+
+#endif

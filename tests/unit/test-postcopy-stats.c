@@ -1,0 +1,234 @@
+/*
+ * Unit tests of what post-copy measures: faults, latencies, blocktime
+ *
+ * Copyright (c) 2026 Postern developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/qapi-types-migration.h"
+#include "../migration/postcopy-blocktime.h"
+#include "../migration/postcopy-fault-stats.h"
+
+#define MAX_CPUS 4
+#define MS 1000000ll
+
+static PostcopyFaultInfo *query(void)
+{
+    PostcopyFaultInfo *info = postcopy_fault_stats_query();
+
+    g_assert(info);
+    return info;
+}
+
+/* Before the first post-copy there is nothing to tell */
+static void test_none(void)
+{
+    g_assert(!postcopy_fault_stats_query());
+}
+
+static void test_count(void)
+{
+    PostcopyFaultInfo *info;
+
+    postcopy_fault_stats_reset(POSTCOPY_FAULT_MECHANISM_KVM_USERFAULT);
+    postcopy_fault_stats_count(0, POSTCOPY_FAULT_KVM);
+    postcopy_fault_stats_count(0, POSTCOPY_FAULT_KVM);
+    postcopy_fault_stats_count(0, POSTCOPY_FAULT_KVM_PRESENT);
+    postcopy_fault_stats_count(3, POSTCOPY_FAULT_UFFD_VCPU);
+    postcopy_fault_stats_count(3, POSTCOPY_FAULT_UFFD_VCPU_HOST);
+    postcopy_fault_stats_count(-1, POSTCOPY_FAULT_UFFD_ASYNC);
+    postcopy_fault_stats_count(-1, POSTCOPY_FAULT_UFFD_OTHER);
+    postcopy_fault_stats_requested();
+    postcopy_fault_stats_served(0, POSTCOPY_FAULT_KVM, 100);
+    postcopy_fault_stats_interrupted(0, POSTCOPY_FAULT_KVM, 20);
+    postcopy_fault_stats_served(3, POSTCOPY_FAULT_UFFD_VCPU, 3);
+    postcopy_fault_stats_served(3, POSTCOPY_FAULT_UFFD_VCPU_HOST, 1000);
+    postcopy_fault_stats_served(-1, POSTCOPY_FAULT_UFFD_ASYNC, 4000);
+    postcopy_fault_stats_served(-1, POSTCOPY_FAULT_UFFD_OTHER, 1000);
+
+    info = query();
+    g_assert_cmpint(info->mechanism, ==,
+                    POSTCOPY_FAULT_MECHANISM_KVM_USERFAULT);
+    g_assert_cmpint(info->kvm_exits, ==, 3);
+    g_assert_cmpint(info->kvm_exits_present, ==, 1);
+    g_assert_cmpint(info->userfaultfd_vcpu, ==, 1);
+    g_assert_cmpint(info->userfaultfd_async, ==, 1);
+    g_assert_cmpint(info->userfaultfd_vcpu_host, ==, 1);
+    g_assert_cmpint(info->userfaultfd_other, ==, 1);
+    g_assert_cmpint(info->requested, ==, 1);
+    g_assert_cmpint(info->vcpu_blocked_ns, ==, 123);
+    g_assert_cmpint(info->guest_wait_ns, ==, 4123);
+
+    g_assert(info->vcpus && info->vcpus->next && !info->vcpus->next->next);
+    g_assert_cmpint(info->vcpus->value->cpu_index, ==, 0);
+    g_assert_cmpint(info->vcpus->value->faults, ==, 2);
+    g_assert_cmpint(info->vcpus->value->blocked_ns, ==, 120);
+    g_assert_cmpint(info->vcpus->next->value->cpu_index, ==, 3);
+    g_assert_cmpint(info->vcpus->next->value->faults, ==, 1);
+    g_assert_cmpint(info->vcpus->next->value->blocked_ns, ==, 3);
+    qapi_free_PostcopyFaultInfo(info);
+
+    /* The next post-copy begins at 0 */
+    postcopy_fault_stats_reset(POSTCOPY_FAULT_MECHANISM_USERFAULTFD);
+    info = query();
+    g_assert_cmpint(info->kvm_exits, ==, 0);
+    g_assert_cmpint(info->guest_wait_ns, ==, 0);
+    g_assert_cmpint(info->latency_p99_ns, ==, 0);
+    g_assert(!info->vcpus && !info->latency);
+    qapi_free_PostcopyFaultInfo(info);
+}
+
+/* At most 1/16 above the true value, and never below */
+static void test_percentiles(void)
+{
+    for (int64_t unit = 1; unit < INT64_MAX / 2000; unit *= 7) {
+        PostcopyFaultInfo *info;
+
+        postcopy_fault_stats_reset(POSTCOPY_FAULT_MECHANISM_KVM_USERFAULT);
+        for (int i = 1000; i > 0; i--) {
+            postcopy_fault_stats_served(i % MAX_CPUS, POSTCOPY_FAULT_KVM,
+                                        i * unit);
+        }
+        info = query();
+        g_assert_cmpint(info->latency_p50_ns, >=, 500 * unit);
+        g_assert_cmpint(info->latency_p50_ns, <=, 500 * unit + 500 * unit / 16);
+        g_assert_cmpint(info->latency_p99_ns, >=, 990 * unit);
+        g_assert_cmpint(info->latency_p99_ns, <=, 990 * unit + 990 * unit / 16);
+        qapi_free_PostcopyFaultInfo(info);
+    }
+}
+
+static void test_histogram(void)
+{
+    static const int64_t latencies[] = {
+        -5, 0, 1, 15, 16, 31, 32, 1000, 1023, 1024, 5 * MS, INT64_MAX
+    };
+    PostcopyFaultInfo *info;
+    uint64_t total = 0, below = 0;
+    bool first = true;
+
+    postcopy_fault_stats_reset(POSTCOPY_FAULT_MECHANISM_KVM_USERFAULT);
+    for (int i = 0; i < ARRAY_SIZE(latencies); i++) {
+        postcopy_fault_stats_served(0, POSTCOPY_FAULT_KVM, latencies[i]);
+    }
+    info = query();
+    for (PostcopyFaultLatencyList *l = info->latency; l; l = l->next) {
+        unsigned count = 0;
+
+        for (int i = 0; i < ARRAY_SIZE(latencies); i++) {
+            uint64_t ns = MAX(latencies[i], 0);
+
+            count += (first || ns > below) && ns <= l->value->max_ns;
+        }
+        g_assert_cmpint(l->value->count, >, 0);
+        g_assert_cmpint(l->value->count, ==, count);
+        total += count;
+        below = l->value->max_ns;
+        first = false;
+    }
+    g_assert_cmpint(total, ==, ARRAY_SIZE(latencies));
+    qapi_free_PostcopyFaultInfo(info);
+}
+
+/* ------------------------------------------------------------------------- */
+
+static void assert_blocktime(uint32_t all, uint32_t cpu0, uint32_t cpu1)
+{
+    g_autoptr(MigrationInfo) info = g_new0(MigrationInfo, 1);
+
+    postcopy_blocktime_fill_info(info);
+    g_assert_true(info->has_postcopy_blocktime);
+    g_assert_cmpint(info->postcopy_blocktime, ==, all);
+    g_assert_true(info->has_postcopy_vcpu_blocktime);
+    g_assert_cmpint(info->postcopy_vcpu_blocktime->value, ==, cpu0);
+    g_assert_cmpint(info->postcopy_vcpu_blocktime->next->value, ==, cpu1);
+    g_assert(!info->postcopy_vcpu_blocktime->next->next);
+}
+
+static void test_blocktime_off(void)
+{
+    g_autoptr(MigrationInfo) info = g_new0(MigrationInfo, 1);
+
+    postcopy_blocktime_reset(0);
+    postcopy_blocktime_begin(0, (void *)1, MS);
+    postcopy_blocktime_end(0, (void *)1, 2 * MS);
+    postcopy_blocktime_fill_info(info);
+    g_assert_false(info->has_postcopy_blocktime);
+    g_assert_false(info->has_postcopy_vcpu_blocktime);
+}
+
+/*
+ *      10        20        30        40        50        60
+ * cpu0 ***********************                 ***********
+ * cpu1           **********************                  ....
+ * all            *************
+ */
+static void test_blocktime_overlap(void)
+{
+    void *a = (void *)1, *b = (void *)2, *c = (void *)3;
+
+    postcopy_blocktime_reset(2);
+    postcopy_blocktime_begin(0, a, 10 * MS);
+    postcopy_blocktime_begin(1, b, 20 * MS);
+    postcopy_blocktime_end(0, a, 33 * MS);
+    postcopy_blocktime_end(1, b, 42 * MS);
+    assert_blocktime(13, 23, 22);
+    postcopy_blocktime_begin(0, c, 50 * MS);
+    postcopy_blocktime_end(0, c, 60 * MS);
+    assert_blocktime(13, 33, 22);
+    /* Whoever still waits is not counted yet */
+    postcopy_blocktime_begin(1, a, 60 * MS);
+    assert_blocktime(13, 33, 22);
+    postcopy_blocktime_reset(2);
+    assert_blocktime(0, 0, 0);
+}
+
+/* A page that it no longer waits for, and those whose time nobody measures */
+static void test_blocktime_others(void)
+{
+    void *a = (void *)1, *b = (void *)2;
+
+    postcopy_blocktime_reset(2);
+    postcopy_blocktime_begin(0, a, 10 * MS);
+    postcopy_blocktime_end(0, b, 15 * MS);
+    assert_blocktime(0, 0, 0);
+    /* Interrupted, it waits for another one; the first comes, then that */
+    postcopy_blocktime_begin(0, b, 20 * MS);
+    postcopy_blocktime_end(0, a, 25 * MS);
+    assert_blocktime(0, 0, 0);
+    postcopy_blocktime_end(0, b, 27 * MS);
+    assert_blocktime(0, 7, 0);
+    postcopy_blocktime_end(0, b, 30 * MS);
+    assert_blocktime(0, 7, 0);
+    postcopy_blocktime_begin(-1, a, 30 * MS);
+    postcopy_blocktime_end(-1, a, 31 * MS);
+    postcopy_blocktime_begin(2, a, 30 * MS);
+    postcopy_blocktime_end(2, a, 31 * MS);
+    assert_blocktime(0, 7, 0);
+    /* None of this was counted as waiting: now both do, for 4 ms */
+    postcopy_blocktime_begin(1, a, 40 * MS);
+    postcopy_blocktime_begin(0, a, 41 * MS);
+    postcopy_blocktime_end(1, a, 45 * MS);
+    postcopy_blocktime_end(0, a, 46 * MS);
+    assert_blocktime(4, 12, 5);
+    postcopy_blocktime_reset(0);
+}
+
+int main(int argc, char **argv)
+{
+    postcopy_fault_stats_init(MAX_CPUS);
+
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/postcopy-stats/none", test_none);
+    g_test_add_func("/postcopy-stats/count", test_count);
+    g_test_add_func("/postcopy-stats/percentiles", test_percentiles);
+    g_test_add_func("/postcopy-stats/histogram", test_histogram);
+    g_test_add_func("/postcopy-stats/blocktime/off", test_blocktime_off);
+    g_test_add_func("/postcopy-stats/blocktime/overlap",
+                    test_blocktime_overlap);
+    g_test_add_func("/postcopy-stats/blocktime/others",
+                    test_blocktime_others);
+    return g_test_run();
+}
