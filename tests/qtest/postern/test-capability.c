@@ -1,0 +1,204 @@
+/*
+ * postern-test: the capability, and what the host must allow
+ *
+ * Copyright (c) 2026 Postern developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "libqtest.h"
+#include "migration/migration-qmp.h"
+#include "migration/migration-util.h"
+#include "qobject/qdict.h"
+#include "qobject/qlist.h"
+#include "test-util.h"
+
+static bool get_capability(QTestState *who)
+{
+    QDict *rsp = qtest_qmp(who, "{ 'execute': 'query-migrate-capabilities' }");
+    const QListEntry *entry;
+    int state = -1;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(rsp, "return"), entry) {
+        QDict *cap = qobject_to(QDict, qlist_entry_obj(entry));
+
+        if (g_str_equal(qdict_get_str(cap, "capability"), CAPABILITY)) {
+            state = qdict_get_bool(cap, "state");
+        }
+    }
+    qobject_unref(rsp);
+    g_assert_cmpint(state, !=, -1);
+    return state;
+}
+
+static QTestState *start_incoming(const char *args)
+{
+    g_autofree char *cmd = g_strdup_printf("-accel kvm -machine q35 -m 64M"
+                                           " -incoming defer %s", args);
+
+    return qtest_init(cmd);
+}
+
+static void test_capability_default(void)
+{
+    QTestState *to = start_incoming("");
+
+    g_assert(get_capability(to) == host_has_userfault());
+    qtest_quit(to);
+}
+
+static void test_capability_on(void)
+{
+    QTestState *to =
+        start_incoming("-global migration.x-" CAPABILITY "=on");
+
+    g_assert_true(get_capability(to));
+    qtest_quit(to);
+}
+
+static void test_capability_off(void)
+{
+    QTestState *to =
+        start_incoming("-global migration.x-" CAPABILITY "=off");
+
+    g_assert_false(get_capability(to));
+    migrate_set_capability(to, CAPABILITY, true);
+    g_assert_true(get_capability(to));
+    migrate_set_capability(to, CAPABILITY, false);
+    g_assert_false(get_capability(to));
+    qtest_quit(to);
+}
+
+/* Setting it where it cannot work is an error that says why */
+static void assert_refused(QTestState *who, const char *reason)
+{
+    QDict *rsp = qtest_qmp(who, "{ 'execute': 'migrate-set-capabilities',"
+                           "  'arguments': { 'capabilities': ["
+                           "    { 'capability': '" CAPABILITY "',"
+                           "      'state': true } ] } }");
+    const char *desc;
+
+    g_assert_true(qdict_haskey(rsp, "error"));
+    desc = qdict_get_str(qdict_get_qdict(rsp, "error"), "desc");
+    g_test_message("%s", desc);
+    g_assert_nonnull(strstr(desc, reason));
+    qobject_unref(rsp);
+    g_assert_false(get_capability(who));
+}
+
+static void test_capability_refused_kernel(void)
+{
+    QTestState *to = start_incoming("");
+
+    g_assert_false(get_capability(to));
+    assert_refused(to, "the host kernel lacks KVM userfault");
+    qtest_quit(to);
+}
+
+static void test_capability_refused_tcg(void)
+{
+    QTestState *to = qtest_init("-accel tcg -machine none");
+
+    assert_refused(to, "needs the KVM accelerator");
+    qtest_quit(to);
+}
+
+/* ------------------------------------------------------------------------- */
+/* A destination that may not use userfaultfd */
+
+#define UFFD_DEVICE "/dev/userfaultfd"
+#define UFFD_SYSCTL "/proc/sys/vm/unprivileged_userfaultfd"
+
+static char *read_line(const char *path)
+{
+    g_autoptr(GError) error = NULL;
+    char *text;
+
+    g_file_get_contents(path, &text, NULL, &error);
+    g_assert_no_error(error);
+    return g_strchomp(text);
+}
+
+/* Not g_file_set_contents(), which makes a new file and renames it */
+static void write_line(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(write(fd, text, strlen(text)), ==, strlen(text));
+    close(fd);
+}
+
+/* Can a QEMU without the capabilities @dropped turn post-copy on?  @why not */
+static bool postcopy_allowed(const char *dropped, char **why)
+{
+    g_autofree char *qemu = g_strdup_printf("setpriv --bounding-set %s -- %s",
+                                            dropped,
+                                            getenv("QTEST_QEMU_BINARY"));
+    QTestState *to;
+    QDict *rsp;
+    bool allowed;
+
+    g_setenv("QTEST_QEMU_BINARY_DROPPED", qemu, true);
+    to = qtest_init_with_env("QTEST_QEMU_BINARY_DROPPED", "-accel kvm"
+                             " -machine q35 -m 64M -incoming defer", true);
+    rsp = qtest_qmp(to, "{ 'execute': 'migrate-set-capabilities',"
+                    "  'arguments': { 'capabilities': ["
+                    "    { 'capability': 'postcopy-ram', 'state': true } ] } }");
+    allowed = !qdict_haskey(rsp, "error");
+    if (!allowed) {
+        *why = g_strdup(qdict_get_str(qdict_get_qdict(rsp, "error"), "desc"));
+        g_test_message("%s", *why);
+    }
+    qobject_unref(rsp);
+    qtest_quit(to);
+    return allowed;
+}
+
+/* The error names three things that would be enough: each of them is */
+static void test_userfaultfd_forbidden(void)
+{
+    const char *neither = "-sys_ptrace,-dac_override,-dac_read_search";
+    const char *ptrace = "-dac_override,-dac_read_search";
+    g_autofree char *sysctl = read_line(UFFD_SYSCTL);
+    g_autofree char *why = NULL;
+
+    g_assert_cmpint(chmod(UFFD_DEVICE, 0), ==, 0);
+    write_line(UFFD_SYSCTL, "0");
+
+    g_assert_false(postcopy_allowed(neither, &why));
+    g_assert(strstr(why, "Userfaultfd not available: Operation not permitted"));
+    g_assert(strstr(why, "access to " UFFD_DEVICE " (now: Permission denied)"));
+    g_assert(strstr(why, "CAP_SYS_PTRACE"));
+    g_assert(strstr(why, "vm.unprivileged_userfaultfd=1"));
+
+    g_assert_true(postcopy_allowed(ptrace, NULL));
+
+    write_line(UFFD_SYSCTL, "1");
+    g_assert_true(postcopy_allowed(neither, NULL));
+    write_line(UFFD_SYSCTL, "0");
+
+    g_assert_cmpint(chmod(UFFD_DEVICE, 0600), ==, 0);
+    g_assert_true(postcopy_allowed(neither, NULL));
+    write_line(UFFD_SYSCTL, sysctl);
+}
+
+void add_capability_cases(MigrationTestEnv *env)
+{
+    migration_test_add("/postern/capability/default", test_capability_default);
+    migration_test_add("/postern/capability/userfaultfd-forbidden",
+                       test_userfaultfd_forbidden);
+    if (env->has_tcg) {
+        migration_test_add("/postern/capability/refused-tcg",
+                           test_capability_refused_tcg);
+    }
+    /* A group that is asked for and turns out empty is a failed test. */
+    if (!host_has_userfault()) {
+        migration_test_add("/postern/stock-kernel/capability-refused",
+                           test_capability_refused_kernel);
+    } else {
+        migration_test_add("/postern/capability/on", test_capability_on);
+        migration_test_add("/postern/capability/off", test_capability_off);
+    }
+}

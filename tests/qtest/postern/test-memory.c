@@ -1,0 +1,89 @@
+/*
+ * postern-test: each kind of memory that a guest may have
+ *
+ * Copyright (c) 2026 Postern developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "libqtest.h"
+#include "test-util.h"
+
+/* All of the guest's memory from one backend */
+#define MAIN(backend) \
+    "-m %s -object memory-backend-" backend ",id=m0,size=150M" \
+    " -machine memory-backend=m0"
+
+typedef struct Memory {
+    const char *name;
+    const char *options;        /* one %s, for the size */
+    bool huge;                  /* pages of 2 MiB */
+} Memory;
+
+static const Memory memories[] = {
+    { "ram-shared", MAIN("ram,share=on") },
+    { "memfd-shared", MAIN("memfd,share=on") },
+    { "memfd-private", MAIN("memfd,share=off") },
+    { "file-shared", MAIN("file,mem-path=/dev/shm,share=on") },
+    { "file-private", MAIN("file,mem-path=/dev/shm,share=off") },
+    { "hugetlb-shared",
+      MAIN("memfd,hugetlb=on,hugetlbsize=2M,share=on"), true },
+    { "hugetlb-private",
+      MAIN("memfd,hugetlb=on,hugetlbsize=2M,share=off"), true },
+    /* Several blocks, of two kinds; the guest goes through both */
+    { "numa", "-m %s -object memory-backend-ram,id=m0,size=64M"
+      " -object memory-backend-memfd,id=m1,size=86M,share=on"
+      " -numa node,memdev=m0 -numa node,memdev=m1" },
+    { "dimm", "-m %s,slots=2,maxmem=1G"
+      " -object memory-backend-ram,id=d0,size=64M -device pc-dimm,memdev=d0" },
+    /* This guest has no driver: what was requested stays discarded */
+    { "virtio-mem", "-m %s,maxmem=1G"
+      " -object memory-backend-ram,id=v0,size=128M"
+      " -device virtio-mem-pci,memdev=v0,requested-size=64M" },
+};
+
+/* Two guests of 150 MiB; kept for the rest of this L1's life */
+static void reserve_huge_pages(void)
+{
+    const char *path =
+        "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    char text[16] = "";
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(write(fd, "150", 3), ==, 3);
+    g_assert_cmpint(pread(fd, text, sizeof(text) - 1, 0), >, 0);
+    g_assert_cmpint(atoi(text), >=, 150);
+    close(fd);
+}
+
+static void test_memory(const void *opaque)
+{
+    const Memory *memory = opaque;
+    MigrateStart start = {
+        .hide_stderr = true,
+        .memory_backend = memory->options,
+    };
+    QTestState *from, *to;
+
+    if (memory->huge) {
+        reserve_huge_pages();
+    }
+    if (begin_with(&start, &from, &to, memory->huge ? 3 : 20, ON, NULL)) {
+        finish(from, to, true);
+    }
+}
+
+void add_memory_cases(void)
+{
+    if (!host_has_userfault()) {
+        return;
+    }
+    for (int i = 0; i < ARRAY_SIZE(memories); i++) {
+        g_autofree char *path = g_strdup_printf("/postern/memory/%s",
+                                                memories[i].name);
+
+        qtest_add_data_func(path, &memories[i], test_memory);
+    }
+}

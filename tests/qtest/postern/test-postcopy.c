@@ -1,0 +1,92 @@
+/*
+ * postern-test: migrations that go well
+ *
+ * Copyright (c) 2026 Postern developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "libqtest.h"
+#include "migration/migration-qmp.h"
+#include "migration/migration-util.h"
+#include "qobject/qdict.h"
+#include "qobject/qlist.h"
+#include "qobject/qnum.h"
+#include "test-util.h"
+
+static void test_postcopy(Setting capability, const char *other, bool kvm)
+{
+    QTestState *from, *to;
+
+    if (begin(&from, &to, capability, other)) {
+        finish(from, to, kvm);
+    }
+}
+
+/* The capability postcopy-blocktime: the same from either mechanism */
+static void test_blocktime(void)
+{
+    QTestState *from, *to;
+    const QListEntry *entry;
+    QDict *info, *faults;
+    QList *vcpus;
+    int64_t vcpu_ms, blocked_ms;
+
+    if (!begin(&from, &to, ON, "postcopy-blocktime")) {
+        return;
+    }
+    migrate_set_parameter_int(from, "max-postcopy-bandwidth", 0);
+    wait_for_migration_complete(from);
+    wait_for_migration_complete(to);
+
+    info = migrate_query(to);
+    faults = qdict_get_qdict(info, "postcopy-faults");
+    vcpus = qdict_get_qlist(info, "postcopy-vcpu-blocktime");
+    entry = qlist_first(vcpus);
+    g_assert(entry && !qlist_next(entry));
+    vcpu_ms = qnum_get_int(qobject_to(QNum, qlist_entry_obj(entry)));
+    g_assert_cmpint(vcpu_ms, >, 0);
+    /* Whenever the only vCPU waits, all do */
+    g_assert_cmpint(qdict_get_int(info, "postcopy-blocktime"), ==, vcpu_ms);
+    /* KVM and devices have no business with this guest's memory */
+    g_assert_cmpint(qdict_get_int(faults, "userfaultfd-vcpu-host"), ==, 0);
+    blocked_ms = qdict_get_int(faults, "vcpu-blocked-ns") / 1000000;
+    g_assert_cmpint(blocked_ms, ==, vcpu_ms);
+    qobject_unref(info);
+    finish(from, to, true);
+}
+
+static void test_postcopy_on(void)
+{
+    test_postcopy(ON, NULL, true);
+}
+
+static void test_postcopy_off(void)
+{
+    test_postcopy(OFF, NULL, false);
+}
+
+/* Where the host cannot do it, the default is what upstream does */
+static void test_postcopy_default(void)
+{
+    test_postcopy(DEFAULT, NULL, false);
+}
+
+static void test_postcopy_preempt(void)
+{
+    test_postcopy(ON, "postcopy-preempt", true);
+}
+
+void add_postcopy_cases(void)
+{
+    if (!host_has_userfault()) {
+        migration_test_add("/postern/stock-kernel/postcopy",
+                           test_postcopy_default);
+    } else {
+        migration_test_add("/postern/postcopy/on", test_postcopy_on);
+        migration_test_add("/postern/postcopy/off", test_postcopy_off);
+        migration_test_add("/postern/postcopy/preempt", test_postcopy_preempt);
+        migration_test_add("/postern/postcopy/blocktime", test_blocktime);
+    }
+}

@@ -1,0 +1,228 @@
+/*
+ * postern-test: trouble in the middle of post-copy
+ *
+ * Copyright (c) 2026 Postern developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "libqtest.h"
+#include "migration/migration-qmp.h"
+#include "migration/migration-util.h"
+#include "qobject/qdict.h"
+#include "test-util.h"
+
+/*
+ * Begin post-copy, and return when the destination's vCPU waits for a page
+ * that does not come, because the source's process is stopped.  The source
+ * must be continued, or killed, by the caller.
+ */
+static bool begin_and_hold(QTestState **from, QTestState **to)
+{
+    if (!begin(from, to, ON, NULL)) {
+        return false;
+    }
+    kill(qtest_pid(*from), SIGSTOP);
+    /* Pages on their way still come; the first that does not is the last */
+    for (int i = 0, same = 0; same < 10; i++) {
+        uint64_t before = faults_get(*to, "requested");
+
+        g_assert_cmpint(i, <, POLLS_MAX);
+        g_usleep(POLL_US);
+        same = faults_get(*to, "requested") == before ? same + 1 : 0;
+    }
+    return true;
+}
+
+/* Stopped and continued while it waits, a vCPU carries on */
+static void test_stop_cont(void)
+{
+    QTestState *from, *to;
+
+    if (!begin_and_hold(&from, &to)) {
+        return;
+    }
+    for (int i = 0; i < 3; i++) {
+        uint64_t faults = guest_faults(to);
+
+        qtest_qmp_assert_success(to, "{ 'execute': 'stop' }");
+        qtest_qmp_assert_success(to, "{ 'execute': 'cont' }");
+        /* It did wait, and does again */
+        wait_for_guest_faults(to, faults + 1);
+    }
+    /* run_on_cpu() work gets done as well */
+    g_free(qtest_hmp(to, "info registers"));
+    kill(qtest_pid(from), SIGCONT);
+    finish(from, to, true);
+}
+
+/* The page comes while the VM is stopped: nobody is there to be woken */
+static void test_stop_placed_cont(void)
+{
+    QTestState *from, *to;
+
+    if (!begin_and_hold(&from, &to)) {
+        return;
+    }
+    qtest_qmp_assert_success(to, "{ 'execute': 'stop' }");
+    kill(qtest_pid(from), SIGCONT);
+    migrate_set_parameter_int(from, "max-postcopy-bandwidth", 0);
+    wait_for_migration_complete(to);
+    qtest_qmp_assert_success(to, "{ 'execute': 'cont' }");
+    finish(from, to, true);
+}
+
+/* How many more pages were requested than vCPUs came for and found missing */
+static int64_t requests_ahead(QTestState *who)
+{
+    QDict *faults = query_faults(who);
+    int64_t ahead = qdict_get_int(faults, "requested") -
+                    (qdict_get_int(faults, "kvm-exits") -
+                     qdict_get_int(faults, "kvm-exits-present"));
+
+    qobject_unref(faults);
+    return ahead;
+}
+
+/*
+ * With the stream cut, a vCPU waiting, and the source's process stopped:
+ * recover, see that the page is asked for, and the vCPU go on.  Without being
+ * asked for it comes as well, but late, and then each page is requested when
+ * the vCPU comes to it, but none for the one that it waits for now.
+ */
+static void recover(QTestState *from, QTestState *to)
+{
+    uint64_t faults;
+    int64_t ahead;
+    bool asked = false;
+
+    kill(qtest_pid(from), SIGCONT);
+    wait_for_paused(from);
+    faults = guest_faults(to);
+    ahead = requests_ahead(to);
+
+    resume(from, to);
+    for (int i = 0; guest_faults(to) < faults + 20; i++) {
+        g_assert_cmpint(i, <, POLLS_MAX);
+        asked |= requests_ahead(to) > ahead;
+        g_usleep(POLL_US);
+    }
+    g_assert_true(asked);
+    finish(from, to, true);
+}
+
+/* The stream is cut while a vCPU waits: the recovery asks for its page again */
+static void test_recovery(void)
+{
+    QTestState *from, *to;
+
+    if (!begin_and_hold(&from, &to)) {
+        return;
+    }
+    migrate_pause(to);
+    wait_for_paused(to);
+    recover(from, to);
+}
+
+/*
+ * A vCPU that comes to a page that nobody asked for while there is no stream:
+ * the recovery asks for it.
+ */
+static void test_fault_while_paused(void)
+{
+    QTestState *from, *to;
+    uint64_t faults, requested;
+
+    if (!begin_and_hold(&from, &to)) {
+        return;
+    }
+    /* Let the page come that the vCPU waits for now, and nothing run on it */
+    qtest_qmp_assert_success(to, "{ 'execute': 'stop' }");
+    requested = faults_get(to, "requested");
+    kill(qtest_pid(from), SIGCONT);
+    for (int i = 0;
+         read_ram_property_int(from, "postcopy-requests") < requested; i++) {
+        g_assert_cmpint(i, <, POLLS_MAX);
+        g_usleep(POLL_US);
+    }
+    g_usleep(G_USEC_PER_SEC);
+    kill(qtest_pid(from), SIGSTOP);
+    migrate_pause(to);
+    wait_for_paused(to);
+
+    faults = guest_faults(to);
+    requested = faults_get(to, "requested");
+    qtest_qmp_assert_success(to, "{ 'execute': 'cont' }");
+    wait_for_guest_faults(to, faults + 1);
+    g_assert_cmpint(faults_get(to, "requested"), ==, requested);
+    recover(from, to);
+}
+
+/* The destination quits at once although a vCPU waits */
+static void test_quit(void)
+{
+    QTestState *from, *to;
+
+    if (!begin_and_hold(&from, &to)) {
+        return;
+    }
+    qtest_qmp_assert_success(to, "{ 'execute': 'quit' }");
+    qtest_wait_qemu(to);
+    kill(qtest_pid(from), SIGCONT);
+    wait_for_paused(from);
+    qtest_quit(from);
+    qtest_quit(to);
+    clean_up();
+}
+
+/* The source dies: the destination keeps what it has, and stays in reach */
+static void test_kill_source(void)
+{
+    QTestState *from, *to;
+
+    if (!begin_and_hold(&from, &to)) {
+        return;
+    }
+    kill_hard(from);
+    wait_for_paused(to);
+    qtest_qmp_assert_success(to, "{ 'execute': 'stop' }");
+    qtest_qmp_assert_success(to, "{ 'execute': 'cont' }");
+    qtest_qmp_assert_success(to, "{ 'execute': 'quit' }");
+    qtest_wait_qemu(to);
+    qtest_quit(to);
+    clean_up();
+}
+
+/* The destination dies: the source keeps the guest, paused */
+static void test_kill_destination(void)
+{
+    QTestState *from, *to;
+
+    if (!begin_and_hold(&from, &to)) {
+        return;
+    }
+    kill_hard(to);
+    kill(qtest_pid(from), SIGCONT);
+    wait_for_paused(from);
+    assert_not_running(from);
+    qtest_quit(from);
+    clean_up();
+}
+
+void add_trouble_cases(void)
+{
+    if (!host_has_userfault()) {
+        return;
+    }
+    migration_test_add("/postern/trouble/stop-cont", test_stop_cont);
+    migration_test_add("/postern/trouble/stop-placed-cont",
+                       test_stop_placed_cont);
+    migration_test_add("/postern/trouble/recovery", test_recovery);
+    migration_test_add("/postern/trouble/fault-while-paused",
+                       test_fault_while_paused);
+    migration_test_add("/postern/trouble/quit", test_quit);
+    migration_test_add("/postern/trouble/kill-source", test_kill_source);
+    migration_test_add("/postern/trouble/kill-destination",
+                       test_kill_destination);
+}

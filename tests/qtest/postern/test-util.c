@@ -1,0 +1,221 @@
+/*
+ * What the groups of cases of postern-test share
+ *
+ * Copyright (c) 2026 Postern developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <sys/ioctl.h>
+#include <linux/kvm.h>
+#include "libqtest.h"
+#include "migration/migration-qmp.h"
+#include "migration/migration-util.h"
+#include "qobject/qdict.h"
+#include "qobject/qjson.h"
+#include "qobject/qlist.h"
+#include "test-util.h"
+
+bool host_has_userfault(void)
+{
+    int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    bool has = fd >= 0 && ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_USERFAULT) > 0;
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return has;
+}
+
+QDict *query_faults(QTestState *who)
+{
+    QDict *info = migrate_query(who);
+    QDict *faults = qdict_get_qdict(info, "postcopy-faults");
+
+    if (faults) {
+        qobject_ref(faults);
+    }
+    qobject_unref(info);
+    return faults;
+}
+
+uint64_t faults_get(QTestState *who, const char *member)
+{
+    QDict *faults = query_faults(who);
+    uint64_t value;
+
+    g_assert(faults);
+    value = qdict_get_int(faults, member);
+    qobject_unref(faults);
+    return value;
+}
+
+/* What is told of each vCPU, and of each step of latency, adds up */
+static void check_fault_lists(QDict *faults)
+{
+    const QListEntry *entry;
+    int64_t blocked_ns = 0, vcpu_faults = 0, served = 0, below = -1;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(faults, "vcpus"), entry) {
+        QDict *vcpu = qobject_to(QDict, qlist_entry_obj(entry));
+
+        /* The guest has one */
+        g_assert_cmpint(qdict_get_int(vcpu, "cpu-index"), ==, 0);
+        vcpu_faults += qdict_get_int(vcpu, "faults");
+        blocked_ns += qdict_get_int(vcpu, "blocked-ns");
+    }
+    g_assert_cmpint(blocked_ns, ==, qdict_get_int(faults, "vcpu-blocked-ns"));
+    g_assert_cmpint(vcpu_faults, ==,
+                    qdict_get_int(faults, "kvm-exits") -
+                    qdict_get_int(faults, "kvm-exits-present") +
+                    qdict_get_int(faults, "userfaultfd-vcpu"));
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(faults, "latency"), entry) {
+        QDict *step = qobject_to(QDict, qlist_entry_obj(entry));
+
+        g_assert_cmpint(qdict_get_int(step, "max-ns"), >, below);
+        below = qdict_get_int(step, "max-ns");
+        served += qdict_get_int(step, "count");
+    }
+    g_assert_cmpint(served, >, 0);
+    g_assert_cmpint(qdict_get_int(faults, "latency-p99-ns"), <=, below);
+}
+
+void check_faults(QTestState *to, bool kvm)
+{
+    g_autofree char *hmp = qtest_hmp(to, "info migrate");
+    g_autoptr(GString) json = NULL;
+    QDict *faults = query_faults(to);
+
+    g_assert(faults);
+    json = qobject_to_json(QOBJECT(faults));
+    g_test_message("%s", json->str);
+    g_assert_cmpstr(qdict_get_str(faults, "mechanism"), ==,
+                    kvm ? "kvm-userfault" : "userfaultfd");
+    if (kvm) {
+        g_assert_cmpint(qdict_get_int(faults, "kvm-exits"), >, 0);
+        g_assert_cmpint(qdict_get_int(faults, "userfaultfd-vcpu"), ==, 0);
+        g_assert_cmpint(qdict_get_int(faults, "userfaultfd-async"), ==, 0);
+        /* This guest has nothing that KVM or a device would access */
+        g_assert_cmpint(qdict_get_int(faults, "userfaultfd-vcpu-host"), ==, 0);
+    } else {
+        g_assert_cmpint(qdict_get_int(faults, "kvm-exits"), ==, 0);
+        g_assert_cmpint(qdict_get_int(faults, "userfaultfd-vcpu") +
+                        qdict_get_int(faults, "userfaultfd-async"), >, 0);
+    }
+    g_assert_cmpint(qdict_get_int(faults, "requested"), >, 0);
+    g_assert_cmpint(qdict_get_int(faults, "vcpu-blocked-ns"), >, 0);
+    g_assert_cmpint(qdict_get_int(faults, "latency-p50-ns"), >, 0);
+    g_assert_cmpint(qdict_get_int(faults, "latency-p99-ns"), >=,
+                    qdict_get_int(faults, "latency-p50-ns"));
+    check_fault_lists(faults);
+    qobject_unref(faults);
+
+    g_assert(strstr(hmp, kvm ? "postcopy faults served by: kvm-userfault"
+                             : "postcopy faults served by: userfaultfd"));
+}
+
+uint64_t guest_faults(QTestState *who)
+{
+    return faults_get(who, "kvm-exits") +
+           faults_get(who, "userfaultfd-vcpu") +
+           faults_get(who, "userfaultfd-async");
+}
+
+void wait_for_guest_faults(QTestState *who, uint64_t goal)
+{
+    for (int i = 0; guest_faults(who) < goal; i++) {
+        g_assert_cmpint(i, <, POLLS_MAX);
+        g_usleep(POLL_US);
+    }
+}
+
+bool begin_with(MigrateStart *start, QTestState **from, QTestState **to,
+                unsigned faults, Setting capability, const char *other)
+{
+    if (migrate_start(from, to, "defer", start)) {
+        return false;
+    }
+    migrate_set_capability(*from, "postcopy-ram", true);
+    migrate_set_capability(*to, "postcopy-ram", true);
+    if (other) {
+        migrate_set_capability(*to, other, true);
+    }
+    if (other && g_str_equal(other, "postcopy-preempt")) {
+        migrate_set_capability(*from, other, true);
+    }
+    if (capability != DEFAULT) {
+        migrate_set_capability(*to, CAPABILITY, capability == ON);
+    }
+    migrate_set_parameter_int(*from, "max-postcopy-bandwidth", 4096);
+    migrate_ensure_non_converge(*from);
+    migrate_prepare_for_dirty_mem(*from);
+    migrate_incoming_qmp(*to, "tcp:127.0.0.1:0", NULL, "{}");
+    wait_for_serial("src_serial");
+    migrate_qmp(*from, *to, NULL, NULL, "{}");
+    migrate_wait_for_dirty_mem(*from, *to);
+    migrate_postcopy_start(*from, *to, get_src());
+    wait_for_guest_faults(*to, faults);
+    return true;
+}
+
+bool begin(QTestState **from, QTestState **to, Setting capability,
+           const char *other)
+{
+    /* migrate-pause and migrate-recover are out-of-band commands */
+    MigrateStart start = { .hide_stderr = true, .oob = true };
+
+    return begin_with(&start, from, to, 20, capability, other);
+}
+
+void finish(QTestState *from, QTestState *to, bool kvm)
+{
+    migrate_set_parameter_int(from, "max-postcopy-bandwidth", 0);
+    wait_for_migration_complete(from);
+    wait_for_migration_complete(to);
+    check_faults(to, kvm);
+    migrate_end(from, to, true);
+}
+
+void wait_for_paused(QTestState *who)
+{
+    wait_for_migration_status(who, "postcopy-paused",
+                              (const char * []) { "failed", "completed",
+                                                 NULL });
+}
+
+void assert_not_running(QTestState *who)
+{
+    QDict *status = qtest_qmp_assert_success_ref(who,
+                                        "{ 'execute': 'query-status' }");
+
+    g_assert_false(qdict_get_bool(status, "running"));
+    qobject_unref(status);
+}
+
+void resume(QTestState *from, QTestState *to)
+{
+    g_autofree char *uri = g_strdup_printf("unix:%s/migsocket",
+                                           migration_get_env()->tmpfs);
+
+    migrate_recover(to, uri);
+    migrate_qmp(from, to, uri, NULL, "{ 'resume': true }");
+}
+
+void kill_hard(QTestState *who)
+{
+    kill(qtest_pid(who), SIGKILL);
+    g_assert_cmpint(waitpid(qtest_pid(who), NULL, 0), ==, qtest_pid(who));
+}
+
+void clean_up(void)
+{
+    const char *files[] = { "src_serial", "dest_serial" };
+
+    for (int i = 0; i < ARRAY_SIZE(files); i++) {
+        g_autofree char *path = g_build_filename(migration_get_env()->tmpfs,
+                                                 files[i], NULL);
+        unlink(path);
+    }
+}

@@ -1,0 +1,93 @@
+/*
+ * What the groups of cases of postern-test share
+ *
+ * Copyright (c) 2026 Postern developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef POSTERN_TEST_UTIL_H
+#define POSTERN_TEST_UTIL_H
+
+#include "libqtest.h"
+#include "migration/framework.h"
+
+#define CAPABILITY "postcopy-kvm-userfault"
+
+/* One poll, and how many of them until a test gives up: a minute */
+#define POLL_US 50000
+#define POLLS_MAX 1200
+
+typedef enum Setting { DEFAULT, ON, OFF } Setting;
+
+/** host_has_userfault: is this a host with KVM userfault? */
+bool host_has_userfault(void);
+
+/** query_faults: the member postcopy-faults of query-migrate, or NULL */
+QDict *query_faults(QTestState *who);
+
+/** faults_get: a number out of it */
+uint64_t faults_get(QTestState *who, const char *member);
+
+/** check_faults: what it must say when a migration is over */
+void check_faults(QTestState *to, bool kvm);
+
+/** guest_faults: accesses of the guest that met a missing page */
+uint64_t guest_faults(QTestState *who);
+
+/** wait_for_guest_faults: until there were @goal of them */
+void wait_for_guest_faults(QTestState *who, uint64_t goal);
+
+/**
+ * begin_with: begin post-copy, and return in the middle of it
+ * @start: how to start both QEMUs
+ * @from: gets the source
+ * @to: gets the destination, whose guest has asked for some pages
+ * @faults: how many of them, as seen by query-migrate
+ * @capability: what to do with the capability there
+ * @other: another capability to turn on, or NULL; if "postcopy-preempt", on
+ *         the source, too
+ *
+ * What nobody asks for comes slowly, so the middle lasts until finish(), or
+ * whatever else the test does.
+ *
+ * Returns: false if the test is to be skipped.
+ */
+bool begin_with(MigrateStart *start, QTestState **from, QTestState **to,
+                unsigned faults, Setting capability, const char *other);
+
+/** begin: the same with the usual machine */
+bool begin(QTestState **from, QTestState **to, Setting capability,
+           const char *other);
+
+/** finish: let the rest come, and check what the guest made of it */
+void finish(QTestState *from, QTestState *to, bool kvm);
+
+/** wait_for_paused: until the migration is postcopy-paused */
+void wait_for_paused(QTestState *who);
+
+/** assert_not_running: the guest does not run here */
+void assert_not_running(QTestState *who);
+
+/** resume: connect two paused ones again */
+void resume(QTestState *from, QTestState *to);
+
+/**
+ * kill_hard: kill a QEMU
+ *
+ * libqtest takes a death by signal for a failure of the test, so it must not
+ * look at this process again: the QTestState is left alone from here on.
+ */
+void kill_hard(QTestState *who);
+
+/** clean_up: the end of a test in which one side is gone */
+void clean_up(void);
+
+/* The groups; each adds its cases */
+void add_capability_cases(MigrationTestEnv *env);
+void add_postcopy_cases(void);
+void add_memory_cases(void);
+void add_trouble_cases(void);
+void add_end_cases(void);
+
+#endif
