@@ -26,31 +26,36 @@ typedef struct VCPUBlocktime {
 
 static struct {
     VCPUBlocktime *vcpus;       /* by cpu_index; NULL: not measured here */
-    unsigned nr_vcpus;
+    unsigned indexes;
+    unsigned nr_vcpus;          /* there may be holes */
     unsigned waiting;           /* how many of them */
     int64_t last_begin_ns;      /* when the last of them began to */
     uint64_t all_ns;            /* time that all waited */
 } blocktime;
 
-void postcopy_blocktime_reset(unsigned nr_vcpus)
+void postcopy_blocktime_reset(unsigned indexes, unsigned vcpus)
 {
     g_free(blocktime.vcpus);
     memset(&blocktime, 0, sizeof(blocktime));
-    blocktime.nr_vcpus = nr_vcpus;
-    blocktime.vcpus = nr_vcpus ? g_new0(VCPUBlocktime, nr_vcpus) : NULL;
+    blocktime.indexes = indexes;
+    blocktime.nr_vcpus = vcpus;
+    blocktime.vcpus = indexes ? g_new0(VCPUBlocktime, indexes) : NULL;
 }
 
 void postcopy_blocktime_begin(int cpu_index, void *page, int64_t now)
 {
     VCPUBlocktime *vcpu;
 
-    if ((unsigned)cpu_index >= blocktime.nr_vcpus) {
+    if ((unsigned)cpu_index >= blocktime.indexes) {
         return;
     }
     vcpu = &blocktime.vcpus[cpu_index];
     qatomic_set(&vcpu->since_ns, now);
     if (!qatomic_xchg(&vcpu->page, page)) {
-        /* Before it counts: who finds all waiting finds it, or a later one */
+        /*
+         * Before it counts: who finds all waiting finds it.  Of two that begin
+         * at once it may be the earlier one's.
+         */
         qatomic_set(&blocktime.last_begin_ns, now);
         qatomic_inc(&blocktime.waiting);
     }
@@ -61,7 +66,7 @@ void postcopy_blocktime_end(int cpu_index, void *page, int64_t now)
     VCPUBlocktime *vcpu;
     int64_t since_ns;
 
-    if ((unsigned)cpu_index >= blocktime.nr_vcpus) {
+    if ((unsigned)cpu_index >= blocktime.indexes) {
         return;
     }
     vcpu = &blocktime.vcpus[cpu_index];
@@ -92,7 +97,7 @@ void postcopy_blocktime_fill_info(MigrationInfo *info)
     info->has_postcopy_blocktime = true;
     info->postcopy_blocktime = ns_to_ms(qatomic_read(&blocktime.all_ns));
     info->has_postcopy_vcpu_blocktime = true;
-    for (unsigned i = 0; i < blocktime.nr_vcpus; i++) {
+    for (unsigned i = 0; i < blocktime.indexes; i++) {
         QAPI_LIST_APPEND(tail,
                          ns_to_ms(qatomic_read(&blocktime.vcpus[i].total_ns)));
     }

@@ -13,11 +13,12 @@
 
 /**
  * postcopy_blocktime_reset: a post-copy begins
- * @nr_vcpus: measure for vCPUs with a cpu_index below that; 0: measure nothing
+ * @indexes: measure for vCPUs with a cpu_index below that; 0: measure nothing
+ * @vcpus: how many of them there are
  *
  * Context: nobody uses the other functions meanwhile.
  */
-void postcopy_blocktime_reset(unsigned nr_vcpus);
+void postcopy_blocktime_reset(unsigned indexes, unsigned vcpus);
 
 /**
  * postcopy_blocktime_begin: a vCPU begins to wait for a page
@@ -25,7 +26,7 @@ void postcopy_blocktime_reset(unsigned nr_vcpus);
  * @page: what it waits for; takes the place of what it waited for before
  * @now: get_clock()
  *
- * Context: any thread, but one at a time for each vCPU; takes no lock.
+ * Context: any thread; takes no lock.
  */
 void postcopy_blocktime_begin(int cpu_index, void *page, int64_t now);
 
@@ -42,7 +43,9 @@ void postcopy_blocktime_end(int cpu_index, void *page, int64_t now);
 /**
  * postcopy_blocktime_fill_info: for query-migrate
  * @info: gets the members postcopy-blocktime and postcopy-vcpu-blocktime if
- *        they were measured here
+ *        they were measured here: from the beginning of post-copy on
+ *
+ * Context: BQL held.
  */
 void postcopy_blocktime_fill_info(MigrationInfo *info);
 

@@ -12,16 +12,28 @@
 #include "migration.h"
 
 /**
+ * postcopy_completion_pong: the destination answered a ping
+ * @seq: of the ping: 1 is sent when a migration begins, and 3 stands behind
+ *       the state of the devices, just before the destination may run
+ *
+ * Context: return path thread.
+ */
+void postcopy_completion_pong(uint32_t seq);
+
+/**
  * postcopy_completion_failed: all was sent, but the destination did not confirm
  * @s: the outgoing migration
  *
- * The guest runs there, or waits for pages that got lost on the way.  To fail
- * the migration would start it here, too, as it was when post-copy began;
- * so this makes the next look for errors find one, which pauses it instead.
- * A recovery sends what did not arrive.
+ * If the destination has loaded the devices, the guest runs there, or waits
+ * for pages that got lost on the way.  To fail the migration would start it
+ * here, too, as it was when post-copy began; so this makes the next look for
+ * errors find one, which pauses it.  A recovery then sends what did not
+ * arrive, if the destination is paused as well.  If it has everything, only
+ * that was not heard here, and this side is to be quit.
  *
  * Context: migration thread.
- * Returns: false if the guest does not run there, and this is not needed.
+ * Returns: false if the guest does not run there as far as is known here; the
+ * migration is to fail then, as it always did.
  */
 bool postcopy_completion_failed(MigrationState *s);
 

@@ -23,7 +23,10 @@
 #define SUB (1 << SUB_BITS)
 #define LATENCY_BUCKETS ((64 - SUB_BITS + 1) * SUB)
 
-/* Those of one vCPU, apart from others': to count must not cost a cache miss */
+/*
+ * Those of one vCPU, apart from others': to count shall not cost a cache miss.
+ * What came through userfaultfd is counted by who reads and who places.
+ */
 typedef struct FaultStats {
     uint64_t count[POSTCOPY_FAULT_KIND__MAX];
     uint64_t vcpu_blocked_ns;
@@ -34,11 +37,13 @@ typedef struct FaultStats {
 static struct {
     bool valid;
     PostcopyFaultMechanism mechanism;
-    uint64_t requested;
     /* By cpu_index; the one behind is of those that are no vCPU's */
     FaultStats *of;
     unsigned max_cpus;
 } stats;
+
+/* Counted by whoever sends: apart from what is only read */
+static QEMU_ALIGNED(64) uint64_t stats_requested;
 
 static FaultStats *stats_of(int cpu_index)
 {
@@ -77,7 +82,7 @@ void postcopy_fault_stats_init(unsigned max_cpus)
 void postcopy_fault_stats_reset(PostcopyFaultMechanism mechanism)
 {
     memset(stats.of, 0, (stats.max_cpus + 1) * sizeof(FaultStats));
-    stats.requested = 0;
+    stats_requested = 0;
     stats.mechanism = mechanism;
     qatomic_store_release(&stats.valid, true);
 }
@@ -89,7 +94,7 @@ void postcopy_fault_stats_count(int cpu_index, PostcopyFaultKind kind)
 
 void postcopy_fault_stats_requested(void)
 {
-    qatomic_inc(&stats.requested);
+    qatomic_inc(&stats_requested);
 }
 
 /* Waiting counts by who waited; returns false if that was not the guest */
@@ -126,10 +131,9 @@ void postcopy_fault_stats_interrupted(int cpu_index, PostcopyFaultKind kind,
 }
 
 /* All of them together; of one that is in the middle of counting, a part */
-static FaultStats *stats_sum(void)
+static void stats_sum(FaultStats *sum)
 {
-    FaultStats *sum = g_new0(FaultStats, 1);
-
+    memset(sum, 0, sizeof(*sum));
     for (unsigned who = 0; who <= stats.max_cpus; who++) {
         FaultStats *of = &stats.of[who];
 
@@ -142,7 +146,6 @@ static FaultStats *stats_sum(void)
             sum->latency[i] += qatomic_read(&of->latency[i]);
         }
     }
-    return sum;
 }
 
 static uint64_t latency_percentile(const FaultStats *sum, unsigned percent)
@@ -212,29 +215,30 @@ static PostcopyFaultVCPUList *vcpu_list(void)
 
 PostcopyFaultInfo *postcopy_fault_stats_query(void)
 {
-    g_autofree FaultStats *sum = NULL;
     PostcopyFaultInfo *info;
+    FaultStats sum;
 
     if (!qatomic_load_acquire(&stats.valid)) {
         return NULL;
     }
 
-    sum = stats_sum();
     info = g_new0(PostcopyFaultInfo, 1);
     info->mechanism = stats.mechanism;
-    info->kvm_exits = sum->count[POSTCOPY_FAULT_KVM] +
-                      sum->count[POSTCOPY_FAULT_KVM_PRESENT];
-    info->kvm_exits_present = sum->count[POSTCOPY_FAULT_KVM_PRESENT];
-    info->userfaultfd_vcpu = sum->count[POSTCOPY_FAULT_UFFD_VCPU];
-    info->userfaultfd_async = sum->count[POSTCOPY_FAULT_UFFD_ASYNC];
-    info->userfaultfd_vcpu_host = sum->count[POSTCOPY_FAULT_UFFD_VCPU_HOST];
-    info->userfaultfd_other = sum->count[POSTCOPY_FAULT_UFFD_OTHER];
-    info->requested = qatomic_read(&stats.requested);
-    info->vcpu_blocked_ns = sum->vcpu_blocked_ns;
+    /* First: who sees both shall not see a request without its fault */
+    info->requested = qatomic_load_acquire(&stats_requested);
+    stats_sum(&sum);
+    info->kvm_exits = sum.count[POSTCOPY_FAULT_KVM] +
+                      sum.count[POSTCOPY_FAULT_KVM_PRESENT];
+    info->kvm_exits_present = sum.count[POSTCOPY_FAULT_KVM_PRESENT];
+    info->userfaultfd_vcpu = sum.count[POSTCOPY_FAULT_UFFD_VCPU];
+    info->userfaultfd_async = sum.count[POSTCOPY_FAULT_UFFD_ASYNC];
+    info->userfaultfd_vcpu_host = sum.count[POSTCOPY_FAULT_UFFD_VCPU_HOST];
+    info->userfaultfd_other = sum.count[POSTCOPY_FAULT_UFFD_OTHER];
+    info->vcpu_blocked_ns = sum.vcpu_blocked_ns;
     info->vcpus = vcpu_list();
-    info->guest_wait_ns = sum->guest_wait_ns;
-    info->latency_p50_ns = latency_percentile(sum, 50);
-    info->latency_p99_ns = latency_percentile(sum, 99);
-    info->latency = latency_list(sum);
+    info->guest_wait_ns = sum.guest_wait_ns;
+    info->latency_p50_ns = latency_percentile(&sum, 50);
+    info->latency_p99_ns = latency_percentile(&sum, 99);
+    info->latency = latency_list(&sum);
     return info;
 }

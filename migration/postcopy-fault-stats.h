@@ -48,8 +48,8 @@ void postcopy_fault_stats_reset(PostcopyFaultMechanism mechanism);
  * @cpu_index: of the vCPU whose thread met it, or -1
  * @kind: of the fault
  *
- * Any thread, no lock; so is all below.  What vCPUs count they share with
- * nobody but whoever reads it.
+ * Any thread, no lock; so is all below.  Figures of different vCPUs share no
+ * cache lines.
  */
 void postcopy_fault_stats_count(int cpu_index, PostcopyFaultKind kind);
 

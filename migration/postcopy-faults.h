@@ -32,7 +32,9 @@ void postcopy_faults_start(MigrationIncomingState *mis);
  * Ends the guarding, lets go whoever still waits.  Statistics stay.  When it
  * returns, no vCPU uses the incoming migration's state any more.
  *
- * Context: any thread, vCPUs may run.  Waits for RCU readers.
+ * Context: any thread, vCPUs may run.  The thread of userfaultfd has ended, and
+ * userfaultfd is closed: it waits for RCU readers, and one may have waited for
+ * a page there.
  */
 void postcopy_faults_stop(void);
 
@@ -46,6 +48,13 @@ void postcopy_faults_stop(void);
  * Context: any thread.
  */
 bool postcopy_faults_serving(void);
+
+/**
+ * postcopy_faults_guarded: are pages placed from here, and without a wake?
+ *
+ * Context: any thread.
+ */
+bool postcopy_faults_guarded(void);
 
 /**
  * postcopy_faults_userfaultfd: a fault was read from userfaultfd
@@ -95,9 +104,10 @@ void postcopy_faults_request_again(void);
 int postcopy_faults_end(void);
 
 /**
- * postcopy_faults_preempt_broken: the channel of preemption is broken
+ * postcopy_faults_preempt_broken: the channel of preemption is broken, or
+ * migration is to be paused
  *
- * Context: the thread that loads from it.
+ * Context: any thread.
  */
 void postcopy_faults_preempt_broken(void);
 
@@ -139,6 +149,8 @@ void postcopy_faults_requested(void);
 /**
  * postcopy_faults_fill_info: what query-migrate says on the destination
  * @info: gets the member postcopy-faults, if post-copy ever began here
+ *
+ * Context: BQL held.
  */
 void postcopy_faults_fill_info(MigrationInfo *info);
 

@@ -22,8 +22,7 @@
  * to_src_file is taken away under rp_mutex before the state becomes
  * postcopy-paused, and the new one comes before the state is postcopy-active
  * again, so to look at it first and at the state second, with rp_mutex held,
- * tells the streams apart.  The handshake of a recovery has the new one to
- * itself.
+ * tells the streams apart.
  *
  * Lock order: rp_mutex is taken with @sending set, which is not waited for;
  * nothing is taken under rp_mutex.
@@ -54,9 +53,12 @@ typedef struct PostcopyRequest {
     QSIMPLEQ_ENTRY(PostcopyRequest) next;
 } PostcopyRequest;
 
+/* Of a request: its head, offset, length, the block's name with its length */
+#define REQUEST_BYTES_MAX (2 + 2 + 8 + 4 + 1 + 255)
+
 /*
  * A send of this many bytes does not wait after poll() has said that there is
- * room: it fits into one segment of any stream socket.
+ * room: it fits into one segment of TCP, and into one buffer of a Unix socket.
  */
 #define BATCH_BYTES 1024
 
@@ -113,8 +115,8 @@ static void requests_drop(void)
 }
 
 /*
- * May a send wait?  Yes, too, if this cannot be told.  An error is no reason:
- * the send will find it.
+ * May a send wait?  Yes, too, if this cannot be told; vsock, for one, has room
+ * as soon as there is a byte of it.  An error is no reason: the send finds it.
  */
 static bool stream_would_block(QEMUFile *f)
 {
@@ -128,6 +130,14 @@ static bool stream_would_block(QEMUFile *f)
         socket = OBJECT(tls->master);
     }
     if (!object_dynamic_cast(socket, TYPE_QIO_CHANNEL_SOCKET)) {
+        return true;
+    }
+    switch (QIO_CHANNEL_SOCKET(socket)->localAddr.ss_family) {
+    case AF_INET:
+    case AF_INET6:
+    case AF_UNIX:
+        break;
+    default:
         return true;
     }
     pfd.fd = QIO_CHANNEL_SOCKET(socket)->fd;
@@ -181,7 +191,8 @@ static void send_batch(QEMUFile *f)
     PostcopyRequest *req;
     size_t bytes = 0;
 
-    while (bytes < BATCH_BYTES && (req = requests_pop())) {
+    while (bytes + REQUEST_BYTES_MAX <= BATCH_BYTES &&
+           (req = requests_pop())) {
         /* Meanwhile it may have come by itself */
         if (!ramblock_recv_bitmap_test_byte_offset(req->rb, req->offset)) {
             bytes += put_request(f, req);
@@ -193,10 +204,11 @@ static void send_batch(QEMUFile *f)
 }
 
 /*
- * Send what there is.  Returns false if something may be left, for it would
- * have had to wait.  Called by who set @sending.
+ * Send what there is, in as many batches as there are in @budget.  Returns
+ * false if something may be left, for that was not enough, or the stream would
+ * have made it wait.  With @wait, neither matters.  Called by who set @sending.
  */
-static bool requests_send(bool wait)
+static bool requests_send(bool wait, unsigned *budget)
 {
     bool done = false;
 
@@ -205,10 +217,15 @@ static bool requests_send(bool wait)
     } else if (qemu_mutex_trylock(&incoming->rp_mutex)) {
         return false;
     }
-    for (unsigned batches = 0; wait || batches < BATCHES_MAX; batches++) {
-        QEMUFile *f = stream_get();
+    for (;;) {
+        QEMUFile *f;
 
+        /*
+         * First what there is, then the stream: should it be back after this
+         * look, what is dropped here was noted before, and is asked for again.
+         */
         requests_take_pushed();
+        f = stream_get();
         if (!f) {
             requests_drop();
         }
@@ -216,10 +233,11 @@ static bool requests_send(bool wait)
             done = true;
             break;
         }
-        if (!wait && stream_would_block(f)) {
+        if (!wait && (!*budget || stream_would_block(f))) {
             break;
         }
         send_batch(f);
+        *budget -= !wait;
     }
     qemu_mutex_unlock(&incoming->rp_mutex);
     return done;
@@ -227,6 +245,7 @@ static bool requests_send(bool wait)
 
 static void requests_work(bool wait)
 {
+    unsigned budget = BATCHES_MAX;
     bool done;
 
     do {
@@ -234,7 +253,7 @@ static void requests_work(bool wait)
         if (qatomic_xchg(&sending, true)) {
             return;
         }
-        done = requests_send(wait);
+        done = requests_send(wait, &budget);
         /* A full barrier: look at the list after whoever found it set left */
         qatomic_set_mb(&sending, false);
     } while (done && qatomic_read(&pushed.slh_first));

@@ -29,7 +29,8 @@ void postcopy_requests_start(MigrationIncomingState *mis);
 /**
  * postcopy_requests_stop: no requests any more
  *
- * Drops what has not been sent.
+ * Drops what has not been sent, but first waits for the thread, which may be
+ * in the middle of sending: until there is room, or the stream is shut down.
  *
  * Context: any thread; nobody uses the other functions any more.
  */

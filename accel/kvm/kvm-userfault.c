@@ -278,7 +278,7 @@ bool kvm_userfault_start(const GPtrArray *blocks, const KVMUserfaultOps *ops,
 
     WITH_QEMU_LOCK_GUARD(&kml_slots_lock) {
         assert(!userfault);
-        qatomic_set(&userfault_ops, ops);
+        qatomic_store_release(&userfault_ops, ops);
         qatomic_rcu_set(&userfault, state);
         ret = userfault_update_slots();
     }
@@ -369,7 +369,7 @@ static RAMBlock *userfault_translate(hwaddr gpa, MemTxAttrs attrs,
 
 int kvm_userfault_handle_exit(CPUState *cpu, MemTxAttrs attrs)
 {
-    const KVMUserfaultOps *ops = qatomic_read(&userfault_ops);
+    const KVMUserfaultOps *ops = qatomic_load_acquire(&userfault_ops);
     hwaddr gpa = cpu->kvm_run->memory_fault.gpa;
     ram_addr_t offset;
     RAMBlock *rb;
@@ -388,7 +388,7 @@ int kvm_userfault_handle_exit(CPUState *cpu, MemTxAttrs attrs)
 
 void kvm_userfault_kick_vcpu_thread(CPUState *cpu)
 {
-    const KVMUserfaultOps *ops = qatomic_read(&userfault_ops);
+    const KVMUserfaultOps *ops = qatomic_load_acquire(&userfault_ops);
 
     cpus_kick_thread(cpu);
     if (ops) {

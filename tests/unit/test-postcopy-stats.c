@@ -151,7 +151,7 @@ static void test_blocktime_off(void)
 {
     g_autoptr(MigrationInfo) info = g_new0(MigrationInfo, 1);
 
-    postcopy_blocktime_reset(0);
+    postcopy_blocktime_reset(0, 0);
     postcopy_blocktime_begin(0, (void *)1, MS);
     postcopy_blocktime_end(0, (void *)1, 2 * MS);
     postcopy_blocktime_fill_info(info);
@@ -169,7 +169,7 @@ static void test_blocktime_overlap(void)
 {
     void *a = (void *)1, *b = (void *)2, *c = (void *)3;
 
-    postcopy_blocktime_reset(2);
+    postcopy_blocktime_reset(2, 2);
     postcopy_blocktime_begin(0, a, 10 * MS);
     postcopy_blocktime_begin(1, b, 20 * MS);
     postcopy_blocktime_end(0, a, 33 * MS);
@@ -181,7 +181,7 @@ static void test_blocktime_overlap(void)
     /* Whoever still waits is not counted yet */
     postcopy_blocktime_begin(1, a, 60 * MS);
     assert_blocktime(13, 33, 22);
-    postcopy_blocktime_reset(2);
+    postcopy_blocktime_reset(2, 2);
     assert_blocktime(0, 0, 0);
 }
 
@@ -190,7 +190,7 @@ static void test_blocktime_others(void)
 {
     void *a = (void *)1, *b = (void *)2;
 
-    postcopy_blocktime_reset(2);
+    postcopy_blocktime_reset(2, 2);
     postcopy_blocktime_begin(0, a, 10 * MS);
     postcopy_blocktime_end(0, b, 15 * MS);
     assert_blocktime(0, 0, 0);
@@ -213,7 +213,23 @@ static void test_blocktime_others(void)
     postcopy_blocktime_end(1, a, 45 * MS);
     postcopy_blocktime_end(0, a, 46 * MS);
     assert_blocktime(4, 12, 5);
-    postcopy_blocktime_reset(0);
+    postcopy_blocktime_reset(0, 0);
+}
+
+/* Of three indexes two are in use, and both wait for 5 ms */
+static void test_blocktime_hole(void)
+{
+    g_autoptr(MigrationInfo) info = g_new0(MigrationInfo, 1);
+    void *a = (void *)1;
+
+    postcopy_blocktime_reset(3, 2);
+    postcopy_blocktime_begin(0, a, 10 * MS);
+    postcopy_blocktime_begin(2, a, 20 * MS);
+    postcopy_blocktime_end(0, a, 25 * MS);
+    postcopy_blocktime_end(2, a, 26 * MS);
+    postcopy_blocktime_fill_info(info);
+    g_assert_cmpint(info->postcopy_blocktime, ==, 5);
+    postcopy_blocktime_reset(0, 0);
 }
 
 int main(int argc, char **argv)
@@ -230,5 +246,6 @@ int main(int argc, char **argv)
                     test_blocktime_overlap);
     g_test_add_func("/postcopy-stats/blocktime/others",
                     test_blocktime_others);
+    g_test_add_func("/postcopy-stats/blocktime/hole", test_blocktime_hole);
     return g_test_run();
 }

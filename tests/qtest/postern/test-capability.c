@@ -163,7 +163,9 @@ static void test_userfaultfd_forbidden(void)
     const char *ptrace = "-dac_override,-dac_read_search";
     g_autofree char *sysctl = read_line(UFFD_SYSCTL);
     g_autofree char *why = NULL;
+    struct stat device;
 
+    g_assert_cmpint(stat(UFFD_DEVICE, &device), ==, 0);
     g_assert_cmpint(chmod(UFFD_DEVICE, 0), ==, 0);
     write_line(UFFD_SYSCTL, "0");
 
@@ -181,6 +183,7 @@ static void test_userfaultfd_forbidden(void)
 
     g_assert_cmpint(chmod(UFFD_DEVICE, 0600), ==, 0);
     g_assert_true(postcopy_allowed(neither, NULL));
+    g_assert_cmpint(chmod(UFFD_DEVICE, device.st_mode), ==, 0);
     write_line(UFFD_SYSCTL, sysctl);
 }
 

@@ -21,7 +21,7 @@ static bool begin_and_hold_end(QTestState **from, QTestState **to)
 {
     /* Down to what sockets' buffers hold: fast at first, then with care */
     static const struct { int bytes_per_second; int remaining; } steps[] = {
-        { 32 << 20, 8 << 20 }, { 2 << 20, 256 << 10 }, { 4096, INT_MAX },
+        { 32 << 20, 8 << 20 }, { 2 << 20, 1 << 20 }, { 4096, INT_MAX },
     };
 
     if (!begin(from, to, ON, NULL)) {

@@ -22,15 +22,16 @@ typedef struct Memory {
 } Memory;
 
 static const Memory memories[] = {
+    /* First, while L1's memory is in one piece */
+    { "hugetlb-shared",
+      MAIN("memfd,hugetlb=on,hugetlbsize=2M,share=on"), true },
+    { "hugetlb-private",
+      MAIN("memfd,hugetlb=on,hugetlbsize=2M,share=off"), true },
     { "ram-shared", MAIN("ram,share=on") },
     { "memfd-shared", MAIN("memfd,share=on") },
     { "memfd-private", MAIN("memfd,share=off") },
     { "file-shared", MAIN("file,mem-path=/dev/shm,share=on") },
     { "file-private", MAIN("file,mem-path=/dev/shm,share=off") },
-    { "hugetlb-shared",
-      MAIN("memfd,hugetlb=on,hugetlbsize=2M,share=on"), true },
-    { "hugetlb-private",
-      MAIN("memfd,hugetlb=on,hugetlbsize=2M,share=off"), true },
     /* Several blocks, of two kinds; the guest goes through both */
     { "numa", "-m %s -object memory-backend-ram,id=m0,size=64M"
       " -object memory-backend-memfd,id=m1,size=86M,share=on"
