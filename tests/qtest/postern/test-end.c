@@ -16,23 +16,26 @@
 /*
  * Begin post-copy, and return when the source has sent everything and waits
  * for the destination, whose process is stopped, to say that it has it all.
+ * Its guest is stopped, too.
  */
 static bool begin_and_hold_end(QTestState **from, QTestState **to)
 {
     /* Down to what sockets' buffers hold: fast at first, then with care */
     static const struct { int bytes_per_second; int remaining; } steps[] = {
-        { 32 << 20, 8 << 20 }, { 2 << 20, 1 << 20 }, { 4096, INT_MAX },
+        { 32 << 20, 8 << 20 }, { 1 << 20, 1 << 20 }, { 4096, INT_MAX },
     };
 
     if (!begin(from, to, ON, NULL)) {
         return false;
     }
+    /* What the guest asks for comes at any speed: it shall not */
+    qtest_qmp_assert_success(*to, "{ 'execute': 'stop' }");
     for (int step = 0; step < ARRAY_SIZE(steps); step++) {
         migrate_set_parameter_int(*from, "max-postcopy-bandwidth",
                                   steps[step].bytes_per_second);
         for (int i = 0; read_ram_property_int(*from, "remaining") >
                         steps[step].remaining; i++) {
-            g_assert_cmpint(i, <, POLLS_MAX);
+            g_assert_cmpint(i, <, 5 * POLLS_MAX);
             g_usleep(POLL_US / 5);
         }
     }
@@ -65,6 +68,7 @@ static void test_cut_at_end(void)
     wait_for_paused(from);
     assert_not_running(from);
     kill(qtest_pid(to), SIGCONT);
+    qtest_qmp_assert_success(to, "{ 'execute': 'cont' }");
     for (int i = 0; !status; i++) {
         g_autofree char *now = migrate_query_status(to);
 
