@@ -93,6 +93,16 @@ bool postcopy_fault_table_resolve(void *host)
     return page && fault_page_resolve(page, get_clock());
 }
 
+bool postcopy_fault_leave(PostcopyFaultBucket *bucket, PostcopyFault *fault)
+{
+    /* The lock also makes sure that whoever ended the fault is done with it */
+    QEMU_LOCK_GUARD(&bucket->lock);
+    if (!fault->over) {
+        QLIST_REMOVE(fault, next);
+    }
+    return fault->over;
+}
+
 void postcopy_fault_table_resolve_all(void)
 {
     PostcopyFaultPage *page, *tmp;

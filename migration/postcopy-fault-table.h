@@ -70,7 +70,19 @@ PostcopyFaultPage *postcopy_fault_page_get(PostcopyFaultBucket *bucket,
  */
 bool postcopy_fault_table_resolve(void *host);
 
-/** postcopy_fault_table_resolve_all: likewise for all pages */
+/**
+ * postcopy_fault_leave: stop waiting
+ * @bucket: of the page
+ * @fault: with an event, entered into the page's list
+ *
+ * When it returns, nobody else uses @fault.
+ *
+ * Context: the thread that waited; takes the lock of @bucket.
+ * Returns: whether the fault is over.
+ */
+bool postcopy_fault_leave(PostcopyFaultBucket *bucket, PostcopyFault *fault);
+
+/** postcopy_fault_table_resolve_all: the end of all faults of all pages */
 void postcopy_fault_table_resolve_all(void);
 
 /**

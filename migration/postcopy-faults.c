@@ -75,8 +75,7 @@
 typedef struct PostcopyVCPU {
     QemuEvent event;            /* set by who ends the fault, and by a kick */
     PostcopyFault fault;        /* what it waits for now, if it does */
-    void *host;                 /* the page, */
-    PostcopyFaultBucket *bucket; /* and its bucket */
+    void *host;                 /* the page */
 } QEMU_ALIGNED(64) PostcopyVCPU; /* no line of it is a neighbour's, too */
 
 /* By cpu_index; made at the first start and kept, for kicks come any time */
@@ -166,6 +165,7 @@ static bool postcopy_vcpu_begin(CPUState *cpu, RAMBlock *rb, ram_addr_t offset)
 {
     PostcopyVCPU *vcpu = &vcpus[cpu->cpu_index];
     PostcopyFault *fault = &vcpu->fault;
+    PostcopyFaultBucket *bucket;
     PostcopyFaultPage *page;
     void *host;
     bool first;
@@ -186,9 +186,9 @@ static bool postcopy_vcpu_begin(CPUState *cpu, RAMBlock *rb, ram_addr_t offset)
     fault->start_ns = get_clock();
     fault->over = false;
     vcpu->host = host;
-    vcpu->bucket = postcopy_fault_bucket(host);
+    bucket = postcopy_fault_bucket(host);
 
-    WITH_QEMU_LOCK_GUARD(&vcpu->bucket->lock) {
+    WITH_QEMU_LOCK_GUARD(&bucket->lock) {
         if (ramblock_recv_bitmap_test_byte_offset(rb, offset)) {
             /* It arrived after the exit; do not wait for who clears the bit */
             kvm_userfault_page_placed(rb, offset, qemu_ram_pagesize(rb));
@@ -196,7 +196,7 @@ static bool postcopy_vcpu_begin(CPUState *cpu, RAMBlock *rb, ram_addr_t offset)
                                        POSTCOPY_FAULT_KVM_PRESENT);
             return false;
         }
-        page = postcopy_fault_page_get(vcpu->bucket, rb, host);
+        page = postcopy_fault_page_get(bucket, rb, host);
         first = !page->requested;
         page->requested = true;
         QLIST_INSERT_HEAD(&page->faults, fault, next);
@@ -223,6 +223,7 @@ static bool postcopy_vcpu_wait(CPUState *cpu)
     PostcopyVCPU *vcpu = &vcpus[cpu->cpu_index];
     PostcopyFault *fault = &vcpu->fault;
     int64_t now;
+    bool over;
 
     for (;;) {
         qemu_event_reset(&vcpu->event);
@@ -232,24 +233,19 @@ static bool postcopy_vcpu_wait(CPUState *cpu)
         qemu_event_wait(&vcpu->event);
     }
 
-    /* The lock also makes sure that whoever ended the fault is done with it */
-    WITH_QEMU_LOCK_GUARD(&vcpu->bucket->lock) {
-        if (!fault->over) {
-            QLIST_REMOVE(fault, next);
-        }
-    }
+    over = postcopy_fault_leave(postcopy_fault_bucket(vcpu->host), fault);
 
     now = get_clock();
     postcopy_blocktime_end(cpu->cpu_index, vcpu->host, now);
-    if (fault->over) {
+    if (over) {
         postcopy_fault_stats_served(cpu->cpu_index, POSTCOPY_FAULT_KVM,
                                     now - fault->start_ns);
     } else {
         postcopy_fault_stats_interrupted(cpu->cpu_index, POSTCOPY_FAULT_KVM,
                                          now - fault->start_ns);
     }
-    trace_postcopy_fault_vcpu_end(cpu->cpu_index, fault->over);
-    return fault->over;
+    trace_postcopy_fault_vcpu_end(cpu->cpu_index, over);
+    return over;
 }
 
 static void postcopy_vcpu_kick(CPUState *cpu)
@@ -371,12 +367,7 @@ static bool fault_wait_at_end(PostcopyFaultBucket *bucket, PostcopyFault *fault)
         qemu_event_wait(fault->event);
     }
 
-    /* The lock also makes sure that whoever ended the fault is done with it */
-    QEMU_LOCK_GUARD(&bucket->lock);
-    if (!fault->over) {
-        QLIST_REMOVE(fault, next);
-    }
-    return fault->over;
+    return postcopy_fault_leave(bucket, fault);
 }
 
 int postcopy_faults_end(void)
