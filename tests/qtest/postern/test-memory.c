@@ -63,7 +63,6 @@ static void test_memory(const void *opaque)
 {
     const Memory *memory = opaque;
     MigrateStart start = {
-        .hide_stderr = true,
         .memory_backend = memory->options,
     };
     QTestState *from, *to;
@@ -76,6 +75,30 @@ static void test_memory(const void *opaque)
     }
 }
 
+/*
+ * The stream breaks in the middle of a page of 2 MiB: the recovery sends all of
+ * it again, and not the rest
+ */
+static void test_huge_recovery(const void *opaque)
+{
+    const Memory *memory = opaque;
+    MigrateStart start = { .memory_backend = memory->options, .oob = true };
+    QTestState *from, *to;
+
+    reserve_huge_pages();
+    if (!begin_with(&start, &from, &to, 3, ON, NULL)) {
+        return;
+    }
+    /* In the middle of a page: it does little else than send those */
+    kill(qtest_pid(from), SIGSTOP);
+    migrate_pause(to);
+    wait_for_paused(to);
+    kill(qtest_pid(from), SIGCONT);
+    wait_for_paused(from);
+    resume(from, to);
+    finish(from, to, true);
+}
+
 void add_memory_cases(void)
 {
     if (!host_has_userfault()) {
@@ -86,5 +109,9 @@ void add_memory_cases(void)
                                                 memories[i].name);
 
         qtest_add_data_func(path, &memories[i], test_memory);
+        if (i == 0) {
+            qtest_add_data_func("/postern/memory/hugetlb-recovery",
+                                &memories[i], test_huge_recovery);
+        }
     }
 }
