@@ -7,8 +7,7 @@ MESON_BUILD = build/meson
 
 # Each of them runs ninja in the same folder, which uses all processors itself.
 .NOTPARALLEL:
-.PHONY: all demo check check-debug-kernel bench bench-userfault shell refresh
-.PHONY: help distclean prepare
+.PHONY: all demo check check-debug-kernel soak bench bench-userfault shell refresh help distclean prepare
 
 all: prepare
 	@ninja -C $(MESON_BUILD)
@@ -24,6 +23,10 @@ check: prepare
 check-debug-kernel: prepare
 	@scripts/check.sh --suite=debug-kernel $(TESTS)
 
+# Migrations at random, with all that may happen to a network.
+soak: prepare
+	@scripts/soak.sh $(or $(N),200) $(SEED)
+
 shell: prepare
 	@scripts/shell.sh
 
@@ -33,6 +36,7 @@ bench: prepare
 # Pages brought on demand, by userfaultfd and by KVM userfault, kernel only.
 bench-userfault: prepare
 	@scripts/bench-userfault.sh $(ROUNDS)
+
 
 refresh:
 	@scripts/hooks.sh qemu refresh
@@ -54,6 +58,7 @@ help:
 	@echo '                suites: style unit testbed selftest qtest)'
 	@echo 'make check-debug-kernel'
 	@echo '                the KVM selftests on a kernel with KASAN and lockdep'
+	@echo 'make soak       N=N (200) migrations at random, from SEED=N'
 	@echo 'make bench      the demo ROUNDS=N times (5) in turn: medians and spread'
 	@echo 'make bench-userfault  pages brought on demand, by each mechanism of the'
 	@echo '                kernel, ROUNDS=N times (3): tables, JSON, plots'

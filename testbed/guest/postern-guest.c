@@ -1,6 +1,8 @@
 /*
  * The program that runs in the guest which is migrated.
  *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
  * It fills most of the guest's memory with words whose right value is always
  * known, and one thread on each CPU goes on reading, checking and rewriting
  * them at random.  A page that a migration lost, or delivered in an old
@@ -14,6 +16,13 @@
  *    the sum of its words, which it changes with every write, so the sum
  *    differs in the next sweep and ever after.
  *
+ * Words of the kernel's command line:
+ *   postern.percent=N       fill so much of all memory
+ *   postern.rest=N          rest so many microseconds after each batch of
+ *                           operations; by default not at all
+ *   postern.time=N          time each operation; one of N microseconds or more
+ *                           is taken for one that waited for a page
+ *
  * Lines on the console, one write each:
  *   POSTERN ready words=N workers=N bytes=N
  *   POSTERN alive ops=N least=N bad=N      twice a second; least: ops of the
@@ -21,8 +30,15 @@
  *   POSTERN bad word=N found=X expected=X generation=N       the first few
  *   POSTERN bad sum worker=N found=X expected=X
  *   POSTERN sweep words=N bad=N            the answer to "check": all words
- *
- * SPDX-License-Identifier: GPL-2.0-or-later
+ *   POSTERN walked pages=N                 the answer to "walk": the workers
+ *                                          have used one word of each page, in
+ *                                          random order; after "pause" they do
+ *                                          nothing else but that and "check"
+ *   POSTERN marked ops=N                   the answer to "mark"
+ *   POSTERN waits ops=N waits=N wait_us=N p50_us=N p99_us=N
+ *                                          the answer to "tell", since "mark":
+ *                                          of operations that waited how many,
+ *                                          their time, and percentiles
  */
 #define _GNU_SOURCE
 #include <inttypes.h>
@@ -39,15 +55,28 @@
 #include <sys/mman.h>
 #include <sys/sysinfo.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
-    DEFAULT_PERCENT = 60,       /* of all memory; postern.percent= changes it */
+    DEFAULT_PERCENT = 60,       /* of all memory */
     MAX_WORKERS = 64,
     BATCH = 64,                 /* operations between looks at what is asked */
     ALIVE_MS = 500,
     MAX_REPORTS = 8,
+    SUB_BITS = 3,               /* 8 steps of a histogram for each doubling */
+    WAIT_STEPS = 64 << SUB_BITS,
+    WALK_STRIDE = 104729,       /* a prime, so that a walk meets each page */
+    PAUSE_US = 20000,
+    PAGE = 4096,
+    WORDS_PER_PAGE = PAGE / sizeof(uint64_t),
 };
+
+/* What the operations of one worker came to; it alone writes it */
+typedef struct Waits {
+    atomic_uint_fast64_t ns;
+    atomic_uint_fast64_t steps[WAIT_STEPS];
+} Waits;
 
 typedef struct Worker {
     pthread_t thread;
@@ -56,6 +85,7 @@ typedef struct Worker {
     uint64_t sum;               /* what this worker's words must add up to */
     atomic_uint_fast64_t ops;
     atomic_uint_fast64_t bad;
+    Waits waits;
 } Worker;
 
 /* Word i belongs to worker i % nworkers, so that all CPUs use every page. */
@@ -64,8 +94,13 @@ static unsigned nworkers;
 static uint64_t nwords;
 static uint64_t *words;
 static uint32_t *generation;
+static unsigned rest_us;
+static uint64_t wait_min_ns;       /* 0: operations are not timed */
 
 static pthread_barrier_t filled;
+static atomic_bool paused;
+static atomic_uint walks_asked;
+static atomic_uint walkers_left;
 static atomic_uint sweeps_asked;
 static atomic_uint sweepers_left;
 static atomic_uint_fast64_t sweep_bad;
@@ -157,6 +192,42 @@ static void check_and_rewrite(Worker *w, uint64_t i)
     w->sum += new - old;
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec * UINT64_C(1000000000) + ts.tv_nsec;
+}
+
+static unsigned wait_step(uint64_t ns)
+{
+    unsigned shift = 63 - __builtin_clzll(ns) - SUB_BITS;
+
+    return (shift << SUB_BITS) + (ns >> shift);
+}
+
+/* The middle of a step */
+static uint64_t wait_step_ns(unsigned step)
+{
+    unsigned shift = (step >> SUB_BITS) - 1;
+    uint64_t low = step - ((uint64_t)shift << SUB_BITS);
+
+    return (low << shift) + (UINT64_C(1) << shift) / 2;
+}
+
+static void timed_check_and_rewrite(Worker *w, uint64_t i)
+{
+    uint64_t ns = now_ns();
+
+    check_and_rewrite(w, i);
+    ns = now_ns() - ns;
+    if (ns >= wait_min_ns) {
+        atomic_fetch_add(&w->waits.ns, ns);
+        atomic_fetch_add(&w->waits.steps[wait_step(ns)], 1);
+    }
+}
+
 static void sweep(Worker *w)
 {
     uint64_t bad = 0, sum = 0;
@@ -184,11 +255,51 @@ static void sweep(Worker *w)
     }
 }
 
+static void use_word(Worker *w, uint64_t i)
+{
+    if (wait_min_ns) {
+        timed_check_and_rewrite(w, i);
+    } else {
+        check_and_rewrite(w, i);
+    }
+}
+
+/* Each worker has its own share of the pages */
+static void walk(Worker *w)
+{
+    uint64_t npages = nwords / WORDS_PER_PAGE / nworkers;
+
+    for (uint64_t n = 0; n < npages; n++) {
+        uint64_t page = n * WALK_STRIDE % npages * nworkers + w->index;
+        uint64_t i = page * WORDS_PER_PAGE;
+
+        /* The first word of this page that is the worker's */
+        use_word(w, i + (w->index + nworkers - i % nworkers) % nworkers);
+    }
+    atomic_fetch_add(&w->ops, npages);
+    if (atomic_fetch_sub(&walkers_left, 1) == 1) {
+        say("POSTERN walked pages=%" PRIu64 "\n", npages * nworkers);
+    }
+}
+
+static void use_some(Worker *w, uint64_t own)
+{
+    for (unsigned n = 0; n < BATCH; n++) {
+        uint64_t pick = ((unsigned __int128)next_random(&w->seed) * own) >> 64;
+
+        use_word(w, pick * nworkers + w->index);
+    }
+    atomic_fetch_add(&w->ops, BATCH);
+    if (rest_us) {
+        usleep(rest_us);
+    }
+}
+
 static void *worker_main(void *opaque)
 {
     Worker *w = opaque;
     uint64_t own = (nwords - w->index + nworkers - 1) / nworkers;
-    unsigned sweeps = 0;
+    unsigned sweeps = 0, walks = 0;
 
     fill(w);
     pthread_barrier_wait(&filled);
@@ -198,13 +309,15 @@ static void *worker_main(void *opaque)
     pthread_barrier_wait(&filled);
 
     for (;;) {
-        for (unsigned n = 0; n < BATCH; n++) {
-            uint64_t pick = ((unsigned __int128)next_random(&w->seed) * own)
-                            >> 64;
-
-            check_and_rewrite(w, pick * nworkers + w->index);
+        if (atomic_load(&paused)) {
+            usleep(PAUSE_US);
+        } else {
+            use_some(w, own);
         }
-        atomic_fetch_add(&w->ops, BATCH);
+        if (walks != atomic_load(&walks_asked)) {
+            walks++;
+            walk(w);
+        }
         if (sweeps != atomic_load(&sweeps_asked)) {
             sweeps++;
             sweep(w);
@@ -232,22 +345,21 @@ static void start_worker(unsigned index)
     pthread_attr_destroy(&attr);
 }
 
-static unsigned percent_from_command_line(void)
+static unsigned number_from_command_line(const char *name, unsigned number)
 {
     char buf[4096] = "";
     FILE *f = fopen("/proc/cmdline", "r");
-    unsigned percent = DEFAULT_PERCENT;
     const char *found;
 
     if (!f || !fgets(buf, sizeof(buf), f)) {
         die("/proc/cmdline");
     }
     fclose(f);
-    found = strstr(buf, "postern.percent=");
+    found = strstr(buf, name);
     if (found) {
-        sscanf(found, "postern.percent=%u", &percent);
+        sscanf(found + strlen(name), "%u", &number);
     }
-    return percent;
+    return number;
 }
 
 static void *map_pages(uint64_t bytes)
@@ -273,6 +385,56 @@ static void make_console_quiet(void)
     }
 }
 
+/* Sums of all workers */
+typedef struct Totals {
+    uint64_t ops;
+    uint64_t wait_ns;
+    uint64_t steps[WAIT_STEPS];
+} Totals;
+
+static Totals marked;
+
+static Totals totals(void)
+{
+    Totals sum = { 0 };
+
+    for (unsigned n = 0; n < nworkers; n++) {
+        sum.ops += atomic_load(&workers[n].ops);
+        sum.wait_ns += atomic_load(&workers[n].waits.ns);
+        for (unsigned i = 0; i < WAIT_STEPS; i++) {
+            sum.steps[i] += atomic_load(&workers[n].waits.steps[i]);
+        }
+    }
+    return sum;
+}
+
+static uint64_t percentile_us(const Totals *t, uint64_t count, unsigned percent)
+{
+    uint64_t seen = 0;
+
+    for (unsigned i = 0; i < WAIT_STEPS; i++) {
+        seen += t->steps[i] - marked.steps[i];
+        if (seen && seen * 100 >= count * percent) {
+            return wait_step_ns(i) / 1000;
+        }
+    }
+    return 0;
+}
+
+static void tell(void)
+{
+    Totals now = totals();
+    uint64_t count = 0;
+
+    for (unsigned i = 0; i < WAIT_STEPS; i++) {
+        count += now.steps[i] - marked.steps[i];
+    }
+    say("POSTERN waits ops=%" PRIu64 " waits=%" PRIu64 " wait_us=%" PRIu64
+        " p50_us=%" PRIu64 " p99_us=%" PRIu64 "\n", now.ops - marked.ops,
+        count, (now.wait_ns - marked.wait_ns) / 1000,
+        percentile_us(&now, count, 50), percentile_us(&now, count, 99));
+}
+
 static void obey_one_line(void)
 {
     char line[64];
@@ -284,7 +446,17 @@ static void obey_one_line(void)
     line[len] = '\0';
     line[strcspn(line, "\r\n")] = '\0';
 
-    if (strcmp(line, "check")) {
+    if (!strcmp(line, "mark")) {
+        marked = totals();
+        say("POSTERN marked ops=%" PRIu64 "\n", marked.ops);
+    } else if (!strcmp(line, "tell")) {
+        tell();
+    } else if (!strcmp(line, "pause")) {
+        atomic_store(&paused, true);
+    } else if (!strcmp(line, "walk") && !atomic_load(&walkers_left)) {
+        atomic_store(&walkers_left, nworkers);
+        atomic_fetch_add(&walks_asked, 1);
+    } else if (strcmp(line, "check")) {
         say("POSTERN unknown command '%.32s'\n", line);
     } else if (atomic_load(&sweepers_left)) {
         say("POSTERN busy\n");
@@ -322,7 +494,9 @@ int main(void)
         die("sysinfo");
     }
     bytes = (uint64_t)system.totalram * system.mem_unit / 100 *
-            percent_from_command_line();
+            number_from_command_line("postern.percent=", DEFAULT_PERCENT);
+    wait_min_ns = number_from_command_line("postern.time=", 0) * 1000ull;
+    rest_us = number_from_command_line("postern.rest=", 0);
     nwords = bytes / (sizeof(*words) + sizeof(*generation));
     nworkers = cpus < MAX_WORKERS ? cpus : MAX_WORKERS;
     words = map_pages(nwords * sizeof(*words));

@@ -10,10 +10,10 @@
  */
 #include "qemu/osdep.h"
 #include <glib/gstdio.h>
-#include "qemu/atomic.h"
 #include "qemu/units.h"
 #include "postern/guest.h"
 #include "postern/migrate.h"
+#include "postern/program.h"
 #include "postern/report.h"
 #include "qobject/qdict.h"
 #include "qobject/qjson.h"
@@ -45,33 +45,9 @@ enum {
 static PosternVMConfig config = { .memory_mib = 512, .vcpus = 2 };
 static char *json_file;
 static char *directory;         /* for the migration sockets */
-static int64_t started;
 
 static PosternRun *runs;
 static unsigned nruns;
-
-/* What the demo is doing, and when that must be over; the watchdog reads it. */
-static const char *step = "start";
-static int step_deadline_s = STEP_TIMEOUT_S;
-
-static double elapsed_s(void)
-{
-    return (g_get_monotonic_time() - started) / 1e6;
-}
-
-static void G_GNUC_PRINTF(1, 2) begin(const char *fmt, ...)
-{
-    g_autofree char *text = NULL;
-    va_list ap;
-
-    va_start(ap, fmt);
-    text = g_strdup_vprintf(fmt, ap);
-    va_end(ap);
-    qatomic_set(&step, g_intern_string(text));
-    qatomic_set(&step_deadline_s, elapsed_s() + STEP_TIMEOUT_S);
-    printf("[%6.1f s] %s\n", elapsed_s(), step);
-    fflush(stdout);
-}
 
 static bool write_json(const char *failure)
 {
@@ -118,63 +94,11 @@ static void show_log(void)
     }
 }
 
-/* QEMUs that still run die with this process: libqtest has asked for that. */
-static void G_NORETURN fail(const char *reason)
+static void on_failure(const char *reason)
 {
-    fflush(stdout);
     show_log();
-    fprintf(stderr, "postern-demo: FAILED: %s\n", reason);
     write_json(reason);
     remove_directory();
-    _exit(EXIT_FAILURE);
-}
-
-static void fail_if(Error *err)
-{
-    if (err) {
-        fail(error_get_pretty(err));
-    }
-}
-
-static void on_abort(int signum)
-{
-    g_autofree char *reason =
-        g_strdup_printf("a QEMU died during: %s", step);
-
-    fail(reason);
-}
-
-static void do_nothing(void *unused)
-{
-}
-
-/*
- * libqtest aborts when QEMU dies under its hands.  Its handler then waits
- * for each QEMU to end; a hook that never goes away keeps libqtest from
- * putting that handler in the place of ours.
- */
-static void give_reason_on_abort(void)
-{
-    struct sigaction action = {
-        .sa_handler = on_abort,
-        .sa_flags = SA_RESETHAND,
-    };
-
-    qtest_add_abrt_handler(do_nothing, NULL);
-    sigaction(SIGABRT, &action, NULL);
-}
-
-/* libqtest waits without limit for the answer of a QEMU that hangs. */
-static void *watch_over(void *unused)
-{
-    g_autofree char *reason = NULL;
-
-    while (elapsed_s() < qatomic_read(&step_deadline_s)) {
-        g_usleep(G_USEC_PER_SEC);
-    }
-    reason = g_strdup_printf("a QEMU does not answer, stuck in: %s",
-                             qatomic_read(&step));
-    fail(reason);
 }
 
 static bool is_kvm(const PosternRun *run)
@@ -198,15 +122,16 @@ static PosternVM *migrate(PosternVM *src, PosternRun *run)
     PosternVM *dst;
     Error *err = NULL;
 
-    begin("%s: precopy", run->mechanism);
+    postern_program_step("%s: precopy", run->mechanism);
     dst = postern_vm_start(g_intern_string(dst_name), &config, true, &err);
-    fail_if(err);
+    postern_program_fail_if(err);
     postern_migrate_to_postcopy(src, dst, &options, &err);
-    fail_if(err);
+    postern_program_fail_if(err);
 
-    begin("%s: post-copy, the guest runs on the destination", run->mechanism);
+    postern_program_step("%s: post-copy, the guest runs on the destination",
+                         run->mechanism);
     postern_migrate_complete(src, dst, &options, &run->stats, &err);
-    fail_if(err);
+    postern_program_fail_if(err);
     postern_vm_stop(src);
     return dst;
 }
@@ -217,13 +142,13 @@ static void examine(PosternVM *vm, PosternRun *run, uint64_t words,
     Error *err = NULL;
     uint64_t bad;
 
-    begin("%s: migrated; does the guest live?", run->mechanism);
+    postern_program_step("%s: migrated; does the guest live?", run->mechanism);
     postern_guest_wait_alive(vm, ALIVE_OPS, ALIVE_TIMEOUT_S, &err);
-    fail_if(err);
+    postern_program_fail_if(err);
 
-    begin("%s: it does; checking all its words", run->mechanism);
+    postern_program_step("%s: it does; checking all its words", run->mechanism);
     postern_guest_sweep(vm, SWEEP_TIMEOUT_S, &bad, &err);
-    fail_if(err);
+    postern_program_fail_if(err);
 
     run->words_checked = words;
     run->words_corrupted = bad - *bad_before;
@@ -322,11 +247,6 @@ static void parse_arguments(int argc, char **argv)
     }
 }
 
-/* libqtest logs each command line through g_print(), like a TAP test. */
-static void print_nothing(const char *text)
-{
-}
-
 int main(int argc, char **argv)
 {
     g_autofree char *failure = NULL;
@@ -335,35 +255,32 @@ int main(int argc, char **argv)
     Error *err = NULL;
 
     parse_arguments(argc, argv);
-    started = g_get_monotonic_time();
     directory = g_dir_make_tmp("postern-demo-XXXXXX", NULL);
     config.log = g_strdup_printf("%s/qemu.log", directory);
-    g_set_print_handler(print_nothing);
-    give_reason_on_abort();
-    g_thread_unref(g_thread_new("watchdog", watch_over, NULL));
+    postern_program_init("postern-demo", STEP_TIMEOUT_S, on_failure);
 
-    begin("booting the guest: %u MiB, %u vCPUs", config.memory_mib,
-          config.vcpus);
+    postern_program_step("booting the guest: %u MiB, %u vCPUs",
+                         config.memory_mib, config.vcpus);
     vm = postern_vm_start("source", &config, false, &err);
-    fail_if(err);
+    postern_program_fail_if(err);
     postern_guest_wait_ready(vm, BOOT_TIMEOUT_S, &words, &err);
-    fail_if(err);
+    postern_program_fail_if(err);
     postern_guest_wait_alive(vm, ALIVE_OPS, ALIVE_TIMEOUT_S, &err);
-    fail_if(err);
+    postern_program_fail_if(err);
 
     for (unsigned n = 0; n < nruns; n++) {
         vm = migrate(vm, &runs[n]);
         examine(vm, &runs[n], words, &bad);
     }
     postern_vm_stop(vm);
-    begin("done");
+    postern_program_step("done");
 
     putchar('\n');
     postern_report_table(stdout, runs, nruns);
     putchar('\n');
     failure = verdict();
     if (failure) {
-        fail(failure);
+        postern_program_fail(failure);
     }
     remove_directory();
     return write_json(NULL) ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -151,3 +151,53 @@ bool postern_guest_sweep(PosternVM *vm, unsigned timeout_s, uint64_t *bad,
     *bad = field(alive, "bad");
     return true;
 }
+
+/* Tells the program @command; the line that begins with @word, to be freed */
+static char *ask(PosternVM *vm, const char *command, const char *word,
+                 unsigned timeout_s, Error **errp)
+{
+    if (!postern_vm_write_line(vm, command, errp)) {
+        return NULL;
+    }
+    return wait_for(vm, word, in_seconds(timeout_s), errp);
+}
+
+bool postern_guest_pause(PosternVM *vm, Error **errp)
+{
+    return postern_vm_write_line(vm, "pause", errp);
+}
+
+bool postern_guest_walk(PosternVM *vm, unsigned timeout_s, uint64_t *pages,
+                        Error **errp)
+{
+    g_autofree char *line = ask(vm, "walk", "walked", timeout_s, errp);
+
+    if (!line) {
+        return false;
+    }
+    *pages = field(line, "pages");
+    return true;
+}
+
+bool postern_guest_mark(PosternVM *vm, unsigned timeout_s, Error **errp)
+{
+    g_autofree char *line = ask(vm, "mark", "marked", timeout_s, errp);
+
+    return line != NULL;
+}
+
+bool postern_guest_tell(PosternVM *vm, unsigned timeout_s,
+                        PosternGuestWaits *waits, Error **errp)
+{
+    g_autofree char *line = ask(vm, "tell", "waits", timeout_s, errp);
+
+    if (!line) {
+        return false;
+    }
+    waits->ops = field(line, "ops");
+    waits->waits = field(line, "waits");
+    waits->wait_us = field(line, "wait_us");
+    waits->p50_us = field(line, "p50_us");
+    waits->p99_us = field(line, "p99_us");
+    return true;
+}

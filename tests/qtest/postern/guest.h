@@ -49,4 +49,65 @@ bool postern_guest_wait_alive(PosternVM *vm, uint64_t ops, unsigned timeout_s,
 bool postern_guest_sweep(PosternVM *vm, unsigned timeout_s, uint64_t *bad,
                          Error **errp);
 
+/**
+ * postern_guest_pause() - have the program do only what it is told to
+ * @vm: where the guest runs now
+ * @errp: set on failure
+ *
+ * Return: true when it was told so
+ */
+bool postern_guest_pause(PosternVM *vm, Error **errp);
+
+/**
+ * postern_guest_walk() - have it use each page once
+ * @vm: where the guest runs now
+ * @timeout_s: how long to wait
+ * @pages: set to how many that were
+ * @errp: set on failure
+ *
+ * Return: true when it has
+ */
+bool postern_guest_walk(PosternVM *vm, unsigned timeout_s, uint64_t *pages,
+                        Error **errp);
+
+/**
+ * struct PosternGuestWaits - what the program's operations came to
+ * @ops: operations
+ * @waits: how many of them waited: took as long as "postern.time=" says
+ * @wait_us: how long those took together, in microseconds
+ * @p50_us: of them
+ * @p99_us: of them
+ *
+ * An operation uses a word, and another one that lies elsewhere.
+ */
+typedef struct PosternGuestWaits {
+    uint64_t ops;
+    uint64_t waits;
+    uint64_t wait_us;
+    uint64_t p50_us;
+    uint64_t p99_us;
+} PosternGuestWaits;
+
+/**
+ * postern_guest_mark() - have the program begin to count
+ * @vm: where the guest runs now; with "postern.time="
+ * @timeout_s: how long to wait
+ * @errp: set on failure
+ *
+ * Return: true when it has
+ */
+bool postern_guest_mark(PosternVM *vm, unsigned timeout_s, Error **errp);
+
+/**
+ * postern_guest_tell() - what it counted since then
+ * @vm: where the guest runs now
+ * @timeout_s: how long to wait
+ * @waits: filled in
+ * @errp: set on failure
+ *
+ * Return: true when @waits is valid
+ */
+bool postern_guest_tell(PosternVM *vm, unsigned timeout_s,
+                        PosternGuestWaits *waits, Error **errp);
+
 #endif

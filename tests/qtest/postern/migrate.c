@@ -5,10 +5,14 @@
  */
 #include "qemu/osdep.h"
 #include "migrate.h"
+#include "qemu/units.h"
 #include "qobject/qdict.h"
 
 /* Each query costs the host CPU time that the guest would use. */
 #define POLL_INTERVAL_US 50000
+
+/* QEMU's own default, which a VM that migrated before need not have any more */
+#define MAX_BANDWIDTH (128 * MiB)
 
 static bool set_capability(PosternVM *vm, const char *name, bool on,
                            Error **errp)
@@ -28,7 +32,8 @@ static bool prepare_destination(PosternVM *dst, const char *uri,
                                 const PosternMigrateOptions *options,
                                 Error **errp)
 {
-    if (!set_capability(dst, "postcopy-ram", true, errp)) {
+    if (!set_capability(dst, "postcopy-ram", true, errp) ||
+        !set_capability(dst, "postcopy-preempt", options->preempt, errp)) {
         return false;
     }
     if (options->kvm_userfault != ON_OFF_AUTO_AUTO &&
@@ -38,17 +43,21 @@ static bool prepare_destination(PosternVM *dst, const char *uri,
     }
     return postern_vm_run(dst, errp,
                           "{ 'execute': 'migrate-incoming',"
-                          "  'arguments': { 'uri': %s } }", uri);
+                          "  'arguments': { 'uri': %s,"
+                          "                 'exit-on-error': false } }", uri);
 }
 
 static bool start_source(PosternVM *src, const char *uri,
                          const PosternMigrateOptions *options, Error **errp)
 {
     return set_capability(src, "postcopy-ram", true, errp) &&
+           set_capability(src, "postcopy-preempt", options->preempt, errp) &&
            postern_vm_run(src, errp,
                           "{ 'execute': 'migrate-set-parameters',"
                           "  'arguments': {"
+                          "    'max-bandwidth': %" PRId64 ","
                           "    'max-postcopy-bandwidth': %" PRId64 " } }",
+                          (int64_t)(options->max_bandwidth ?: MAX_BANDWIDTH),
                           (int64_t)options->postcopy_bandwidth) &&
            postern_vm_run(src, errp,
                           "{ 'execute': 'migrate',"
@@ -145,15 +154,30 @@ static int64_t deadline_of(const PosternMigrateOptions *options)
     return g_get_monotonic_time() + options->timeout_s * G_TIME_SPAN_SECOND;
 }
 
+bool postern_migrate_begin(PosternVM *src, PosternVM *dst,
+                           const PosternMigrateOptions *options, Error **errp)
+{
+    g_autofree char *uri = NULL, *to = NULL;
+
+    if (options->port) {
+        uri = g_strdup_printf("tcp:127.0.0.1:%u", options->port);
+        to = g_strdup(uri);
+    } else {
+        uri = g_strdup_printf("unix:%s", options->socket);
+        to = g_strdup_printf("unix:%s",
+                             options->relay_socket ?: options->socket);
+    }
+    return prepare_destination(dst, uri, options, errp) &&
+           start_source(src, to, options, errp);
+}
+
 bool postern_migrate_to_postcopy(PosternVM *src, PosternVM *dst,
                                  const PosternMigrateOptions *options,
                                  Error **errp)
 {
-    g_autofree char *uri = g_strdup_printf("unix:%s", options->socket);
     int64_t deadline = deadline_of(options);
 
-    return prepare_destination(dst, uri, options, errp) &&
-           start_source(src, uri, options, errp) &&
+    return postern_migrate_begin(src, dst, options, errp) &&
            wait_until(src, deadline, "precopy", find_sent,
                       options->precopy_bytes, errp) &&
            postern_vm_run(src, errp,
@@ -223,9 +247,8 @@ static void blame_destination(PosternVM *dst, Error **errp)
     }
 }
 
-bool postern_migrate_complete(PosternVM *src, PosternVM *dst,
-                              const PosternMigrateOptions *options,
-                              PosternMigrateStats *stats, Error **errp)
+bool postern_migrate_wait(PosternVM *src, PosternVM *dst,
+                          const PosternMigrateOptions *options, Error **errp)
 {
     ERRP_GUARD();
     int64_t deadline = deadline_of(options);
@@ -234,7 +257,14 @@ bool postern_migrate_complete(PosternVM *src, PosternVM *dst,
         blame_destination(dst, errp);
         return false;
     }
-    return wait_until(dst, deadline, "completion", find_completed, 0, errp) &&
+    return wait_until(dst, deadline, "completion", find_completed, 0, errp);
+}
+
+bool postern_migrate_complete(PosternVM *src, PosternVM *dst,
+                              const PosternMigrateOptions *options,
+                              PosternMigrateStats *stats, Error **errp)
+{
+    return postern_migrate_wait(src, dst, options, errp) &&
            read_source(src, stats, errp) &&
            read_destination(dst, stats, errp);
 }

@@ -12,8 +12,12 @@
 /**
  * struct PosternMigrateOptions - how to migrate
  * @socket: path for the migration's unix socket, does not exist yet
+ * @port: TCP port to use on the loopback device instead, unless 0
+ * @relay_socket: path that leads there, for the source; @socket when NULL
  * @kvm_userfault: capability postcopy-kvm-userfault on the destination; AUTO
  *                 leaves QEMU's default
+ * @preempt: capability postcopy-preempt on both sides
+ * @max_bandwidth: limit before post-copy, in bytes a second, 0 for QEMU's own
  * @precopy_bytes: start post-copy when that much was sent; a guest that goes
  *                 on writing then has pages which the destination holds, pages
  *                 that it holds in an old version, and pages that it lacks
@@ -23,7 +27,11 @@
  */
 typedef struct PosternMigrateOptions {
     const char *socket;
+    unsigned port;
+    const char *relay_socket;
     OnOffAuto kvm_userfault;
+    bool preempt;
+    uint64_t max_bandwidth;
     uint64_t precopy_bytes;
     uint64_t postcopy_bandwidth;
     unsigned timeout_s;
@@ -54,6 +62,19 @@ typedef struct PosternMigrateStats {
 } PosternMigrateStats;
 
 /**
+ * postern_migrate_begin() - prepare both sides, and begin to migrate
+ * @src: where the guest runs
+ * @dst: a VM started as incoming, with the same configuration; should the
+ *       migration fail, its QEMU stays
+ * @options: how; of them @socket to @max_bandwidth and @postcopy_bandwidth
+ * @errp: set on failure
+ *
+ * Return: true when the source has accepted it
+ */
+bool postern_migrate_begin(PosternVM *src, PosternVM *dst,
+                           const PosternMigrateOptions *options, Error **errp);
+
+/**
  * postern_migrate_to_postcopy() - migrate up to the start of post-copy
  * @src: where the guest runs
  * @dst: a VM started as incoming, with the same configuration
@@ -67,7 +88,19 @@ bool postern_migrate_to_postcopy(PosternVM *src, PosternVM *dst,
                                  Error **errp);
 
 /**
- * postern_migrate_complete() - wait until both sides are done
+ * postern_migrate_wait() - wait until both sides are done
+ * @src: the source
+ * @dst: the destination
+ * @options: those given to postern_migrate_to_postcopy()
+ * @errp: set on failure
+ *
+ * Return: true when both completed
+ */
+bool postern_migrate_wait(PosternVM *src, PosternVM *dst,
+                          const PosternMigrateOptions *options, Error **errp);
+
+/**
+ * postern_migrate_complete() - likewise, and read what they report
  * @src: the source
  * @dst: the destination
  * @options: those given to postern_migrate_to_postcopy()

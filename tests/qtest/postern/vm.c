@@ -9,6 +9,7 @@
 #include "qemu/cutils.h"
 #include "qemu/sockets.h"
 #include "qobject/qdict.h"
+#include "qobject/qlist.h"
 
 /*
  * An emulated host is slow enough to make the guest's timer check and its
@@ -30,10 +31,11 @@ static char *qemu_arguments(const PosternVMConfig *config, bool incoming,
         "-machine q35 -accel %s -cpu %s -smp %u -m %u "
         "-nodefaults -no-user-config -no-reboot -action shutdown=pause "
         "-chardev socket,id=console,fd=%d -serial chardev:console "
-        "-kernel %s -initrd %s -append '" KERNEL_ARGS "' %s %s 2>>%s",
+        "-kernel %s -initrd %s -append '" KERNEL_ARGS " %s' %s %s 2>>%s",
         accel, g_str_equal(accel, "kvm") ? "host" : "max",
         config->vcpus, config->memory_mib, console, kernel, initrd,
-        incoming ? "-incoming defer" : "", config->extra_args ?: "", log);
+        config->append ?: "", incoming ? "-incoming defer" : "",
+        config->extra_args ?: "", log);
 }
 
 /* libqtest adds "-accel qtest", which QEMU takes when KVM does not work. */
@@ -53,6 +55,7 @@ PosternVM *postern_vm_start(const char *name, const PosternVMConfig *config,
                             bool incoming, Error **errp)
 {
     PosternVM *vm = g_new0(PosternVM, 1);
+    QList *capabilities = qlist_new();
     g_autofree char *args = NULL;
     int ends[2];
 
@@ -62,6 +65,7 @@ PosternVM *postern_vm_start(const char *name, const PosternVMConfig *config,
      */
     if (qemu_socketpair(AF_UNIX, SOCK_STREAM, 0, ends)) {
         error_setg_errno(errp, errno, "socketpair");
+        qobject_unref(capabilities);
         g_free(vm);
         return NULL;
     }
@@ -71,7 +75,10 @@ PosternVM *postern_vm_start(const char *name, const PosternVMConfig *config,
     vm->name = name;
     vm->console = ends[0];
     vm->unread = g_string_new(NULL);
-    vm->qts = qtest_init(args);
+    qlist_append_str(capabilities, "oob");
+    vm->qts = qtest_init_with_env_and_capabilities(NULL, args, capabilities,
+                                                   true);
+    qobject_unref(capabilities);
     close(ends[1]);
 
     if (g_str_equal(config->accel ?: "kvm", "kvm") && !kvm_is_used(vm, errp)) {

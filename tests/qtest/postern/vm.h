@@ -15,6 +15,7 @@
  * @initrd: file with the guest's initramfs
  * @accel: accelerator, "kvm" when NULL; the tests of a fault path need KVM
  * @extra_args: further QEMU arguments, or NULL
+ * @append: further words of the guest kernel's command line, or NULL
  * @log: file that QEMU's messages are appended to; our stderr when NULL
  * @memory_mib: guest memory
  * @vcpus: number of vCPUs
@@ -24,6 +25,7 @@ typedef struct PosternVMConfig {
     const char *initrd;
     const char *accel;
     const char *extra_args;
+    const char *append;
     const char *log;
     unsigned memory_mib;
     unsigned vcpus;
@@ -52,7 +54,7 @@ typedef struct PosternVM {
  *
  * A guest that resets or shuts down stays as a paused VM, so that its status
  * can still be asked for. A QEMU that does not come up at all ends the
- * process, as everywhere in libqtest.
+ * process, as everywhere in libqtest. Out-of-band commands are possible.
  *
  * Return: the VM, or NULL
  */

@@ -1,0 +1,240 @@
+/*
+ * Postern's soak: guests that check each word of their memory, migrated again
+ * and again, at random, with all that may happen to a network
+ *
+ * Each tour, a guest and a few migrations, is a process of its own, so that
+ * one that dies or hangs is counted, and the others go on.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include <glib/gstdio.h>
+#include <sys/wait.h>
+#include "qemu/cutils.h"
+#include "postern/soak.h"
+
+/* More than what all waits of a tour's step may take together */
+#define LEG_LIMIT_S 400
+
+/* For guests of 256 MiB on both sides */
+#define HUGE_PAGES 260
+
+static PosternVMConfig config;
+static char *backend, *trouble;
+static PosternSoakCounts *counts;
+
+static void do_nothing(void *unused)
+{
+}
+
+static void on_abort(int signum)
+{
+    _exit(EXIT_FAILURE);
+}
+
+/* As in the demo: end at once when libqtest aborts, for QEMU has died */
+static void end_on_abort(void)
+{
+    struct sigaction action = {
+        .sa_handler = on_abort,
+        .sa_flags = SA_RESETHAND,
+    };
+
+    qtest_add_abrt_handler(do_nothing, NULL);
+    sigaction(SIGABRT, &action, NULL);
+}
+
+/* libqtest logs each command line through g_print(). */
+static void print_nothing(const char *text)
+{
+}
+
+static void show_log(const char *log)
+{
+    g_autofree char *text = NULL;
+
+    if (g_file_get_contents(log, &text, NULL, NULL)) {
+        fputs(text, stderr);
+    }
+}
+
+static void G_NORETURN tour_main(const PosternTour *tour,
+                                 const char *directory)
+{
+    Error *err = NULL;
+    bool ok;
+
+    g_set_print_handler(print_nothing);
+    end_on_abort();
+    signal(SIGPIPE, SIG_IGN);
+    ok = postern_soak_run(tour, &config, directory, counts, &err);
+    fflush(stdout);
+    if (!ok) {
+        fprintf(stderr, "postern-soak: %s\n", error_get_pretty(err));
+    }
+    /* QEMUs that still run die with this process */
+    _exit(ok ? EXIT_SUCCESS : EXIT_FAILURE);
+}
+
+/* True when it ended by itself within its time, and well */
+static bool tour_wait(pid_t child, unsigned limit_s, bool *hung)
+{
+    int64_t deadline = g_get_monotonic_time() + limit_s * G_TIME_SPAN_SECOND;
+    int status;
+
+    *hung = false;
+    while (waitpid(child, &status, WNOHANG) == 0) {
+        if (g_get_monotonic_time() >= deadline) {
+            *hung = true;
+            kill(child, SIGKILL);
+            waitpid(child, &status, 0);
+            break;
+        }
+        g_usleep(50000);
+    }
+    return !*hung && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS;
+}
+
+static void remove_directory(const char *directory)
+{
+    g_autoptr(GDir) dir = g_dir_open(directory, 0, NULL);
+    const char *name;
+
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(directory, name, NULL);
+
+        g_unlink(path);
+    }
+    g_rmdir(directory);
+}
+
+static bool tour_make(uint32_t seed, unsigned number, unsigned limit)
+{
+    g_autofree char *directory = g_dir_make_tmp("postern-soak-XXXXXX", NULL);
+    g_autofree char *log = g_strdup_printf("%s/qemu.log", directory);
+    g_autofree char *text = NULL;
+    PosternTour tour;
+    bool ok, hung;
+    pid_t child;
+
+    postern_soak_plan(&tour, seed, number);
+    postern_soak_narrow(&tour, backend, trouble);
+    tour.nlegs = MIN(tour.nlegs, limit);
+    text = postern_soak_describe(&tour);
+    printf("tour %u: %s\n", number, text);
+    fflush(stdout);
+
+    config.log = log;
+    child = fork();
+    if (child == 0) {
+        tour_main(&tour, directory);
+    }
+    ok = child > 0 && tour_wait(child, LEG_LIMIT_S * (tour.nlegs + 1), &hung);
+    if (!ok) {
+        fprintf(stderr, "postern-soak: FAILED: --seed=%u --tour=%u%s (%s)\n",
+                seed, number, hung ? ", hung" : "", counts->step);
+        show_log(log);
+    }
+    remove_directory(directory);
+    return ok;
+}
+
+/* Where there are none, the tours with huge pages fail: that is told */
+static void reserve_huge_pages(void)
+{
+    const char *path =
+        "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
+    g_autofree char *text = NULL;
+    FILE *file = fopen(path, "r+");
+
+    if (file) {
+        fprintf(file, "%d", HUGE_PAGES);
+        fclose(file);
+    }
+    if (!g_file_get_contents(path, &text, NULL, NULL) ||
+        atoi(text) < HUGE_PAGES) {
+        fprintf(stderr, "postern-soak: %s is not %d\n", path, HUGE_PAGES);
+        exit(EXIT_FAILURE);
+    }
+}
+
+static bool summary(unsigned tours, unsigned failed)
+{
+    printf("%u tours, %u failed; %u migrations, %u of them completed in "
+           "post-copy, %u kept by the source as planned, %u not confirmed; "
+           "%u troubles, %u recoveries; %" PRIu64 " faults by KVM exits; "
+           "%" PRIu64 " words checked, %" PRIu64 " corrupted\n",
+           tours, failed, counts->migrations, counts->postcopies,
+           counts->kept, counts->unconfirmed, counts->troubles,
+           counts->recoveries, counts->kvm_exits, counts->words,
+           counts->corrupted);
+    return !failed && !counts->corrupted;
+}
+
+int main(int argc, char **argv)
+{
+    char *qemu = NULL;
+    int migrations = 20, seed = 1, first = 0;
+    unsigned done = 0, tours = 0, failed = 0;
+    const GOptionEntry entries[] = {
+        { "kernel", 0, 0, G_OPTION_ARG_FILENAME, &config.kernel,
+          "the guests' kernel", "FILE" },
+        { "initrd", 0, 0, G_OPTION_ARG_FILENAME, &config.initrd,
+          "the guests' initramfs", "FILE" },
+        { "migrations", 0, 0, G_OPTION_ARG_INT, &migrations,
+          "how many (20)", "N" },
+        { "seed", 0, 0, G_OPTION_ARG_INT, &seed,
+          "what they are made up from (1)", "N" },
+        { "tour", 0, 0, G_OPTION_ARG_INT, &first,
+          "the first tour's number (0)", "N" },
+        { "backend", 0, 0, G_OPTION_ARG_STRING, &backend,
+          "all guests' memory, see postern/soak-plan.c", "NAME" },
+        { "trouble", 0, 0, G_OPTION_ARG_STRING, &trouble,
+          "all troubles, likewise", "NAME" },
+        { "qemu", 0, 0, G_OPTION_ARG_FILENAME, &qemu,
+          "QEMU to use (QTEST_QEMU_BINARY)", "FILE" },
+        { NULL }
+    };
+    g_autoptr(GOptionContext) context =
+        g_option_context_new("- migrate guests at random, with troubles");
+    g_autoptr(GError) err = NULL;
+
+    g_option_context_add_main_entries(context, entries, NULL);
+    if (!g_option_context_parse(context, &argc, &argv, &err)) {
+        fprintf(stderr, "postern-soak: %s\n", err->message);
+        return EXIT_FAILURE;
+    }
+    if (!config.kernel || !config.initrd || migrations <= 0 || seed < 0 ||
+        first < 0) {
+        fprintf(stderr, "postern-soak: needs --kernel and --initrd, "
+                "--migrations above 0, --seed and --tour not below 0\n");
+        return EXIT_FAILURE;
+    }
+    if (!postern_soak_narrow(&(PosternTour) { 0 }, backend, trouble)) {
+        fprintf(stderr, "postern-soak: no such back end, or trouble\n");
+        return EXIT_FAILURE;
+    }
+    if (qemu) {
+        g_setenv("QTEST_QEMU_BINARY", qemu, true);
+    }
+    counts = mmap(NULL, sizeof(*counts), PROT_READ | PROT_WRITE,
+                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (counts == MAP_FAILED) {
+        fprintf(stderr, "postern-soak: no memory\n");
+        return EXIT_FAILURE;
+    }
+    reserve_huge_pages();
+
+    while (done < migrations) {
+        PosternTour tour;
+        unsigned number = first + tours++;
+
+        postern_soak_plan(&tour, seed, number);
+        failed += !tour_make(seed, number, migrations - done);
+        done += tour.nlegs;
+        printf("-- %u of %d migrations, %u failed\n", MIN(done, migrations),
+               migrations, failed);
+        fflush(stdout);
+    }
+    return summary(tours, failed) ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,170 @@
+/*
+ * A network between two QEMUs that can be cut
+ *
+ * Each connection has two threads, one for each direction.
+ *
+ * Lock order: there is one lock.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include <glib/gstdio.h>
+#include "qemu/cutils.h"
+#include "qemu/sockets.h"
+#include "relay.h"
+
+/* With postcopy-preempt there are two. */
+#define MAX_CONNECTIONS 4
+
+typedef struct Direction {
+    PosternRelay *relay;
+    int from;
+    int to;
+    GThread *thread;
+} Direction;
+
+struct PosternRelay {
+    char *from;
+    char *to;
+    int listener;
+    GThread *thread;            /* accepts */
+    GMutex lock;                /* guards what follows */
+    GCond changed;              /* @held or @ended */
+    bool held;
+    bool ended;
+    unsigned nconnections;
+    Direction directions[MAX_CONNECTIONS][2];
+};
+
+/* What is held back stays here, and in the sockets' buffers. */
+static void wait_while_held(PosternRelay *relay)
+{
+    g_mutex_lock(&relay->lock);
+    while (relay->held && !relay->ended) {
+        g_cond_wait(&relay->changed, &relay->lock);
+    }
+    g_mutex_unlock(&relay->lock);
+}
+
+static void *carry(void *opaque)
+{
+    Direction *direction = opaque;
+    char buf[16 * 1024];
+    ssize_t len;
+
+    while ((len = RETRY_ON_EINTR(read(direction->from, buf, sizeof(buf)))) > 0) {
+        wait_while_held(direction->relay);
+        if (qemu_write_full(direction->to, buf, len) != len) {
+            break;
+        }
+    }
+    /* An end on either side is passed on; after an error nobody reads there. */
+    shutdown(direction->to, SHUT_WR);
+    shutdown(direction->from, SHUT_RD);
+    return NULL;
+}
+
+static void connection_start(PosternRelay *relay, int accepted, int connected)
+{
+    Direction *directions;
+
+    g_mutex_lock(&relay->lock);
+    if (relay->ended || relay->nconnections == MAX_CONNECTIONS) {
+        close(accepted);
+        close(connected);
+        g_mutex_unlock(&relay->lock);
+        return;
+    }
+    directions = relay->directions[relay->nconnections++];
+    directions[0] = (Direction) { relay, accepted, connected };
+    directions[1] = (Direction) { relay, connected, accepted };
+    for (unsigned i = 0; i < 2; i++) {
+        directions[i].thread = g_thread_new("relay", carry, &directions[i]);
+    }
+    g_mutex_unlock(&relay->lock);
+}
+
+static void *accept_all(void *opaque)
+{
+    PosternRelay *relay = opaque;
+    int accepted, connected;
+
+    while ((accepted = qemu_accept(relay->listener, NULL, NULL)) >= 0) {
+        connected = unix_connect(relay->to, NULL);
+        if (connected < 0) {
+            close(accepted);
+        } else {
+            connection_start(relay, accepted, connected);
+        }
+    }
+    return NULL;
+}
+
+PosternRelay *postern_relay_start(const char *from, const char *to,
+                                  Error **errp)
+{
+    PosternRelay *relay;
+    int listener = unix_listen(from, errp);
+
+    if (listener < 0) {
+        return NULL;
+    }
+    relay = g_new0(PosternRelay, 1);
+    relay->from = g_strdup(from);
+    relay->to = g_strdup(to);
+    relay->listener = listener;
+    g_mutex_init(&relay->lock);
+    g_cond_init(&relay->changed);
+    relay->thread = g_thread_new("relay-accept", accept_all, relay);
+    return relay;
+}
+
+void postern_relay_hold(PosternRelay *relay, bool hold)
+{
+    g_mutex_lock(&relay->lock);
+    relay->held = hold;
+    g_cond_broadcast(&relay->changed);
+    g_mutex_unlock(&relay->lock);
+}
+
+void postern_relay_cut(PosternRelay *relay, int only)
+{
+    g_mutex_lock(&relay->lock);
+    for (int i = 0; i < relay->nconnections; i++) {
+        if (only < 0 || only == i) {
+            shutdown(relay->directions[i][0].from, SHUT_RDWR);
+            shutdown(relay->directions[i][1].from, SHUT_RDWR);
+        }
+    }
+    g_mutex_unlock(&relay->lock);
+}
+
+void postern_relay_end(PosternRelay *relay)
+{
+    if (!relay) {
+        return;
+    }
+    g_mutex_lock(&relay->lock);
+    relay->ended = true;
+    g_cond_broadcast(&relay->changed);
+    g_mutex_unlock(&relay->lock);
+
+    /* Ends accept(), too; no connection comes any more */
+    shutdown(relay->listener, SHUT_RDWR);
+    g_thread_join(relay->thread);
+    close(relay->listener);
+    g_unlink(relay->from);
+
+    postern_relay_cut(relay, -1);
+    for (unsigned i = 0; i < relay->nconnections; i++) {
+        g_thread_join(relay->directions[i][0].thread);
+        g_thread_join(relay->directions[i][1].thread);
+        close(relay->directions[i][0].from);
+        close(relay->directions[i][1].from);
+    }
+    g_cond_clear(&relay->changed);
+    g_mutex_clear(&relay->lock);
+    g_free(relay->from);
+    g_free(relay->to);
+    g_free(relay);
+}

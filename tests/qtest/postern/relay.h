@@ -1,0 +1,49 @@
+/*
+ * A network between two QEMUs that can be cut
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef POSTERN_RELAY_H
+#define POSTERN_RELAY_H
+
+#include "qapi/error.h"
+
+typedef struct PosternRelay PosternRelay;
+
+/**
+ * postern_relay_start() - carry connections from one unix socket to another
+ * @from: path to listen at, does not exist yet
+ * @to: path to connect to, each time somebody connects to @from
+ * @errp: set when it is not possible to listen
+ *
+ * Threads of the relay's own carry what comes, in both directions, until
+ * postern_relay_end().  A connection of which one direction ends goes on in
+ * the other, as that of a network would.
+ *
+ * Return: the relay, or NULL
+ */
+PosternRelay *postern_relay_start(const char *from, const char *to,
+                                  Error **errp);
+
+/**
+ * postern_relay_hold() - carry nothing more for now, or go on
+ * @relay: the relay
+ * @hold: which of the two
+ */
+void postern_relay_hold(PosternRelay *relay, bool hold);
+
+/**
+ * postern_relay_cut() - break connections; both ends see it
+ * @relay: the relay
+ * @only: the number of the connection to break, in the order of their coming,
+ *        or -1 for all
+ */
+void postern_relay_cut(PosternRelay *relay, int only);
+
+/**
+ * postern_relay_end() - break what is left, and free the relay
+ * @relay: may be NULL
+ */
+void postern_relay_end(PosternRelay *relay);
+
+#endif

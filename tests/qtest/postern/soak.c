@@ -1,0 +1,428 @@
+/*
+ * Soak: tours of one guest through many migrations
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include <glib/gstdio.h>
+#include "qemu/units.h"
+#include "guest.h"
+#include "migrate.h"
+#include "qobject/qdict.h"
+#include "relay.h"
+#include "soak.h"
+
+/* Limits for a busy emulated host; what takes longer counts as hung. */
+enum {
+    BOOT_TIMEOUT_S = 120,
+    ALIVE_TIMEOUT_S = 60,
+    SWEEP_TIMEOUT_S = 120,
+    LEG_TIMEOUT_S = 120,        /* without a trouble's own time */
+    POLL_US = 20000,
+};
+
+#define ALIVE_OPS 500
+
+/* One migration, as it goes */
+typedef struct Journey {
+    const PosternLeg *leg;
+    PosternVM *src, *dst;
+    const char *directory;
+    unsigned recoveries;        /* also numbers the sockets */
+    PosternRelay *relay;
+    PosternSoakCounts *counts;
+    uint64_t precopy_bytes;
+    bool started;               /* post-copy was asked for */
+    bool cut_precopy;           /* as the leg says, done */
+    unsigned troubles;          /* of the leg's, begun */
+    int64_t trouble_us;         /* when the next one begins, 0: not yet known */
+    int64_t over_us;            /* when the present one is over, 0: none */
+} Journey;
+
+typedef enum Verdict {
+    GOES_ON,
+    COMPLETED,
+    KEPT,                       /* the source has the guest */
+    UNCONFIRMED,                /* the destination has it, the source waits */
+    LOST,
+} Verdict;
+
+static void G_GNUC_PRINTF(2, 3) step(PosternSoakCounts *counts,
+                                     const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(counts->step, sizeof(counts->step), fmt, ap);
+    va_end(ap);
+}
+
+/* Each stream has sockets of its own: a path is listened at only once. */
+static char *socket_path(Journey *j, const char *end)
+{
+    return g_strdup_printf("%s/%s-%u", j->directory, end, j->recoveries);
+}
+
+static bool relay_start(Journey *j, Error **errp)
+{
+    g_autofree char *from = socket_path(j, "src");
+    g_autofree char *to = socket_path(j, "dst");
+
+    postern_relay_end(j->relay);
+    j->relay = postern_relay_start(from, to, errp);
+    return j->relay != NULL;
+}
+
+/* Of "query-migrate"; the state alone, or with it what was sent by now */
+static char *status(PosternVM *vm, uint64_t *transferred, Error **errp)
+{
+    QDict *info = postern_vm_qmp(vm, errp, "{ 'execute': 'query-migrate' }");
+    char *text = NULL;
+
+    if (info) {
+        QDict *ram = qdict_get_qdict(info, "ram");
+
+        text = g_strdup(qdict_get_try_str(info, "status") ?: "none");
+        if (transferred) {
+            *transferred = ram ? qdict_get_int(ram, "transferred") : 0;
+        }
+        qobject_unref(info);
+    }
+    return text;
+}
+
+static bool recover(Journey *j, Error **errp)
+{
+    g_autofree char *from = NULL, *to = NULL;
+    g_autofree char *from_uri = NULL, *to_uri = NULL;
+    QDict *answer;
+
+    j->recoveries++;
+    from = socket_path(j, "src");
+    to = socket_path(j, "dst");
+    from_uri = g_strdup_printf("unix:%s", from);
+    to_uri = g_strdup_printf("unix:%s", to);
+    if (!relay_start(j, errp)) {
+        return false;
+    }
+    answer = postern_vm_qmp(j->dst, errp,
+                            "{ 'exec-oob': 'migrate-recover', 'id': 'recover',"
+                            "  'arguments': { 'uri': %s } }", to_uri);
+    qobject_unref(answer);
+    if (!answer ||
+        !postern_vm_run(j->src, errp,
+                        "{ 'execute': 'migrate',"
+                        "  'arguments': { 'uri': %s, 'resume': true } }",
+                        from_uri)) {
+        return false;
+    }
+    j->counts->recoveries++;
+    return true;
+}
+
+/* It may have come too late: then the migration is over, or paused already. */
+static void migrate_pause(PosternVM *vm)
+{
+    qobject_unref(postern_vm_qmp(vm, NULL,
+                                 "{ 'exec-oob': 'migrate-pause',"
+                                 "  'id': 'pause' }"));
+}
+
+static void trouble_begin(Journey *j, PosternTrouble what)
+{
+    switch (what) {
+    case TROUBLE_CUT:
+        postern_relay_cut(j->relay, -1);
+        break;
+    case TROUBLE_CUT_PREEMPT:
+        postern_relay_cut(j->relay, 1);
+        break;
+    case TROUBLE_STALL:
+    case TROUBLE_STALL_CUT:
+        postern_relay_hold(j->relay, true);
+        break;
+    case TROUBLE_PAUSE_SOURCE:
+        migrate_pause(j->src);
+        break;
+    case TROUBLE_PAUSE_DESTINATION:
+        migrate_pause(j->dst);
+        break;
+    case TROUBLE_STOP_CONT:
+        postern_vm_run(j->dst, NULL, "{ 'execute': 'stop' }");
+        break;
+    default:
+        g_assert_not_reached();
+    }
+}
+
+static bool trouble_end(Journey *j, PosternTrouble what, Error **errp)
+{
+    switch (what) {
+    case TROUBLE_STALL_CUT:
+        postern_relay_cut(j->relay, -1);
+        /* fall through */
+    case TROUBLE_STALL:
+        postern_relay_hold(j->relay, false);
+        return true;
+    case TROUBLE_STOP_CONT:
+        return postern_vm_run(j->dst, errp, "{ 'execute': 'cont' }");
+    default:
+        return true;
+    }
+}
+
+/* Called while both sides are in post-copy */
+static bool make_trouble(Journey *j, Error **errp)
+{
+    int64_t now = g_get_monotonic_time();
+    unsigned n = j->troubles;
+
+    if (j->over_us) {
+        if (now < j->over_us) {
+            return true;
+        }
+        j->over_us = 0;
+        return trouble_end(j, j->leg->troubles[n - 1].what, errp);
+    }
+    if (n == POSTERN_SOAK_TROUBLES_MAX || !j->leg->troubles[n].what) {
+        return true;
+    }
+    if (!j->trouble_us) {
+        j->trouble_us = now + j->leg->troubles[n].after_ms * 1000LL;
+    }
+    if (now >= j->trouble_us) {
+        j->trouble_us = 0;
+        j->over_us = now + j->leg->troubles[n].lasts_ms * 1000LL;
+        j->troubles++;
+        j->counts->troubles++;
+        trouble_begin(j, j->leg->troubles[n].what);
+    }
+    return true;
+}
+
+static bool is(const char *status, const char *wanted)
+{
+    return g_str_equal(status, wanted);
+}
+
+static Verdict look(Journey *j, Error **errp)
+{
+    g_autofree char *src = NULL, *dst = NULL;
+    uint64_t transferred;
+
+    src = status(j->src, &transferred, errp);
+    dst = src ? status(j->dst, NULL, errp) : NULL;
+    if (!dst) {
+        return LOST;
+    }
+    step(j->counts, "source %s, destination %s, %u troubles, %u recoveries",
+         src, dst, j->troubles, j->recoveries);
+
+    /* What was begun on the destination ends there, wherever it stands. */
+    if (j->over_us || (is(src, "postcopy-active") &&
+                       is(dst, "postcopy-active"))) {
+        if (!make_trouble(j, errp)) {
+            return LOST;
+        }
+        if (j->over_us) {
+            return GOES_ON;
+        }
+    }
+
+    if (is(src, "completed") && is(dst, "completed")) {
+        return COMPLETED;
+    }
+    if (is(src, "failed")) {
+        if (g_str_has_prefix(dst, "postcopy") || is(dst, "completed")) {
+            error_setg(errp, "the source has failed, the destination is %s",
+                       dst);
+            return LOST;
+        }
+        return KEPT;
+    }
+    if (is(src, "postcopy-paused") && is(dst, "completed")) {
+        return UNCONFIRMED;
+    }
+    if (is(src, "postcopy-paused") && is(dst, "postcopy-paused")) {
+        return recover(j, errp) ? GOES_ON : LOST;
+    }
+    if (is(src, "active") && !j->started && transferred >= j->precopy_bytes) {
+        if (j->leg->cut_precopy && !j->cut_precopy) {
+            j->cut_precopy = true;
+            postern_relay_cut(j->relay, -1);
+        } else if (!j->cut_precopy) {
+            j->started = postern_vm_run(j->src, errp,
+                                        "{ 'execute':"
+                                        "  'migrate-start-postcopy' }");
+            return j->started ? GOES_ON : LOST;
+        }
+    }
+    return GOES_ON;
+}
+
+static Verdict travel(Journey *j, Error **errp)
+{
+    g_autofree char *from = socket_path(j, "src");
+    g_autofree char *to = socket_path(j, "dst");
+    PosternMigrateOptions options = {
+        .socket = to,
+        .relay_socket = from,
+        .kvm_userfault = j->leg->kvm_userfault ? ON_OFF_AUTO_ON
+                                               : ON_OFF_AUTO_OFF,
+        .preempt = j->leg->preempt,
+        .max_bandwidth = j->leg->max_bandwidth,
+        .postcopy_bandwidth = j->leg->postcopy_bandwidth,
+    };
+    int64_t deadline = g_get_monotonic_time() +
+                       LEG_TIMEOUT_S * G_TIME_SPAN_SECOND;
+    Verdict verdict;
+
+    if (!relay_start(j, errp) ||
+        !postern_migrate_begin(j->src, j->dst, &options, errp)) {
+        return LOST;
+    }
+    while ((verdict = look(j, errp)) == GOES_ON) {
+        if (g_get_monotonic_time() >= deadline) {
+            error_setg(errp, "hung: %s", j->counts->step);
+            return LOST;
+        }
+        g_usleep(POLL_US);
+    }
+    return verdict;
+}
+
+static void show_migration(PosternVM *vm)
+{
+    if (qtest_probe_child(vm->qts)) {
+        g_autofree char *text = qtest_hmp(vm->qts, "info migrate");
+
+        fprintf(stderr, "%s:\n%s", vm->name, text);
+    }
+}
+
+static uint64_t kvm_exits(PosternVM *vm)
+{
+    QDict *info = postern_vm_qmp(vm, NULL, "{ 'execute': 'query-migrate' }");
+    QDict *faults = info ? qdict_get_qdict(info, "postcopy-faults") : NULL;
+    uint64_t exits = faults ? qdict_get_int(faults, "kvm-exits") : 0;
+
+    qobject_unref(info);
+    return exits;
+}
+
+/* The one that has the guest now; the other one is ended.  NULL: none has. */
+static PosternVM *migrate(PosternVM *src, const PosternVMConfig *config,
+                          const PosternLeg *leg, const PosternTour *tour,
+                          const char *directory, PosternSoakCounts *counts,
+                          Error **errp)
+{
+    Journey j = {
+        .leg = leg,
+        .src = src,
+        .directory = directory,
+        .counts = counts,
+        .precopy_bytes = tour->memory_mib * MiB / 100 * leg->precopy_percent,
+    };
+    PosternVM *gone = NULL;
+    Verdict verdict;
+
+    j.dst = postern_vm_start("destination", config, true, errp);
+    if (!j.dst) {
+        return NULL;
+    }
+    verdict = travel(&j, errp);
+    postern_relay_end(j.relay);
+    switch (verdict) {
+    case COMPLETED:
+    case UNCONFIRMED:
+        counts->postcopies += verdict == COMPLETED && j.started;
+        counts->unconfirmed += verdict == UNCONFIRMED;
+        counts->kvm_exits += kvm_exits(j.dst);
+        gone = j.src;
+        j.src = NULL;
+        j.dst->name = "source";
+        break;
+    case KEPT:
+        counts->kept++;
+        gone = j.dst;
+        j.dst = NULL;
+        break;
+    default:
+        show_migration(j.src);
+        show_migration(j.dst);
+        return NULL;
+    }
+    postern_vm_stop(gone);
+    return j.dst ?: j.src;
+}
+
+static bool examine(PosternVM *vm, uint64_t words, PosternSoakCounts *counts,
+                    Error **errp)
+{
+    uint64_t bad;
+
+    step(counts, "does the guest live?");
+    if (!postern_guest_wait_alive(vm, ALIVE_OPS, ALIVE_TIMEOUT_S, errp)) {
+        return false;
+    }
+    step(counts, "the guest checks its words");
+    if (!postern_guest_sweep(vm, SWEEP_TIMEOUT_S, &bad, errp)) {
+        return false;
+    }
+    counts->words += words;
+    if (bad) {
+        counts->corrupted += bad;
+        error_setg(errp, "%" PRIu64 " words are corrupted", bad);
+        return false;
+    }
+    return true;
+}
+
+bool postern_soak_run(const PosternTour *tour, const PosternVMConfig *config,
+                      const char *directory, PosternSoakCounts *counts,
+                      Error **errp)
+{
+    PosternVMConfig own = *config;
+    g_autofree char *arguments = postern_soak_arguments(tour);
+    g_autofree char *append =
+        g_strdup_printf("postern.percent=%u postern.rest=%u", tour->percent,
+                        tour->rest_us);
+    PosternVM *vm;
+    uint64_t words;
+
+    own.memory_mib = tour->memory_mib;
+    own.vcpus = tour->vcpus;
+    own.extra_args = arguments;
+    own.append = append;
+
+    step(counts, "the guest boots");
+    vm = postern_vm_start("source", &own, false, errp);
+    if (!vm || !postern_guest_wait_ready(vm, BOOT_TIMEOUT_S, &words, errp)) {
+        return false;
+    }
+    for (unsigned i = 0; i < tour->nlegs; i++) {
+        int64_t begin = g_get_monotonic_time();
+        g_autofree char *text = postern_soak_describe_leg(&tour->legs[i]);
+        PosternSoakCounts before = *counts;
+
+        printf("  %u: %s", i + 1, text);
+        fflush(stdout);
+        vm = migrate(vm, &own, &tour->legs[i], tour, directory, counts, errp);
+        if (!vm || !examine(vm, words, counts, errp)) {
+            putchar('\n');
+            return false;
+        }
+        counts->migrations++;
+        printf(": %s, %.1f s, %" PRIu64 " exits, %u of its troubles, "
+               "%u recoveries\n",
+               counts->kept > before.kept ? "kept by the source" :
+               counts->unconfirmed > before.unconfirmed ? "not confirmed" :
+               "completed", (g_get_monotonic_time() - begin) / 1e6,
+               counts->kvm_exits - before.kvm_exits,
+               counts->troubles - before.troubles,
+               counts->recoveries - before.recoveries);
+        fflush(stdout);
+    }
+    postern_vm_stop(vm);
+    return true;
+}
