@@ -7,7 +7,8 @@ MESON_BUILD = build/meson
 
 # Each of them runs ninja in the same folder, which uses all processors itself.
 .NOTPARALLEL:
-.PHONY: all demo check check-debug-kernel soak bench bench-userfault shell refresh help distclean prepare
+.PHONY: all demo check check-debug-kernel soak bench bench-userfault
+.PHONY: bench-postcopy shell refresh help distclean prepare
 
 all: prepare
 	@ninja -C $(MESON_BUILD)
@@ -37,6 +38,9 @@ bench: prepare
 bench-userfault: prepare
 	@scripts/bench-userfault.sh $(ROUNDS)
 
+# Post-copy with upstream's QEMU against ours.
+bench-postcopy: prepare
+	@scripts/bench-postcopy.sh $(ROUNDS)
 
 refresh:
 	@scripts/hooks.sh qemu refresh
@@ -62,6 +66,7 @@ help:
 	@echo 'make bench      the demo ROUNDS=N times (5) in turn: medians and spread'
 	@echo 'make bench-userfault  pages brought on demand, by each mechanism of the'
 	@echo '                kernel, ROUNDS=N times (3): tables, JSON, plots'
+	@echo 'make bench-postcopy  upstream QEMU against ours, likewise'
 	@echo 'make shell      a shell in L1, with our kernel and QEMU'
 	@echo 'make refresh    put edits of the prepared trees into the hooks'
 	@echo 'make distclean  remove build/ (not the downloads)'

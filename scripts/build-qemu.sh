@@ -1,10 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# build-qemu.sh configure            sets up build/qemu/out by QEMU's configure
-# build-qemu.sh build ARCH [STAMP]   builds there what is used of the target
+# build-qemu.sh [VARIANT] configure  sets up build/qemu/out by QEMU's configure
+# build-qemu.sh [VARIANT] build ARCH [STAMP]
+#                                    builds there what is used of the target
 #                                    ARCH; touches STAMP when something came
 #                                    out new
+#
+# VARIANT, of x86_64 only, is one of these:
+#   --stock     QEMU as it came, in build/qemu-stock/out
+#   --sanitize  with AddressSanitizer and UBSan, in build/qemu/out-sanitize
 
 set -eu
 
@@ -12,20 +17,32 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/common.sh
 . "$root/scripts/common.sh"
 
-out=$build/qemu/out
-ccache_for qemu
+tree=qemu out_name=out variant=''
+case $1 in
+--stock) variant=$1 tree=qemu-stock ;;
+--sanitize) variant=$1 out_name=out-sanitize ;;
+esac
+[ -z "$variant" ] || shift
+out=$build/$tree/$out_name
+ccache_for "$tree"
+
+targets=$(target_list)
+[ -z "$variant" ] || targets=x86_64-softmmu
 
 # Only what a test host and its guests use, so that a build stays short.
 # virtfs (with attr) carries L1's root file system, slirp a guest's network.
 set -- "$@" -- \
-    "--target-list=$(target_list)" \
+    "--target-list=$targets" \
     --without-default-features \
     --enable-system --enable-kvm --enable-tcg --enable-slirp \
     --enable-virtfs --enable-attr --enable-cap-ng --enable-fdt=system \
     --disable-install-blobs --disable-docs --disable-download \
     --enable-trace-backends=log \
     --python=/usr/bin/python3 "--cc=$(cc_command)"
-! has_target aarch64 || set -- "$@" --with-devices-aarch64=testbed
+case $targets in
+*aarch64*) set -- "$@" --with-devices-aarch64=testbed ;;
+esac
+[ "$variant" != --sanitize ] || set -- "$@" --enable-asan --enable-ubsan
 
 command=$1 arch='' stamp=''
 shift
@@ -66,7 +83,7 @@ configure_qemu() {
     if ! is_configured "$@"; then
         mkdir -p "$out"
         cd "$out"
-        logged qemu-configure ../src/configure "$@" ||
+        logged "qemu$variant-configure" ../src/configure "$@" ||
             die "QEMU's configure failed"
     fi
     link_firmware
@@ -76,7 +93,7 @@ configure_qemu() {
 # tests and every test program of ours
 programs() {
     echo "qemu-system-$arch"
-    [ "$arch" = x86_64 ] || return 0
+    [ "$arch" = x86_64 ] && [ "$variant" != --stock ] || return 0
     echo tests/qtest/migration-test
     ninja -C "$out" -t targets all |
         sed -n 's,^\(tests/[a-z]*/[a-z0-9-]*\(postern\|postcopy\)[a-z0-9-]*\): [a-z]*_LINKER.*,\1,p'
@@ -85,6 +102,7 @@ programs() {
 build_qemu() {
     log=qemu-build title=QEMU
     [ "$arch" = x86_64 ] || log=qemu-$arch-build title="QEMU for $arch"
+    [ -z "$variant" ] || log=qemu$variant-build title="QEMU ${variant#--}"
     configure_qemu "$@"
     # A change to a build description is taken in first: it may add programs.
     watched "$log" QEMU ninja -C "$out" build.ninja || die "QEMU: no build"
@@ -104,5 +122,5 @@ build_qemu() {
 case $command:$arch in
 configure:) configure_qemu "$@" ;;
 build:?*) build_qemu "$@" ;;
-*) die "usage: build-qemu.sh configure | build ARCH [STAMP]" ;;
+*) die "usage: build-qemu.sh [--stock|--sanitize] configure | build ARCH [STAMP]" ;;
 esac

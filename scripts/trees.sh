@@ -6,6 +6,8 @@
 #   build/qemu/src         QEMU with our files and hooks
 #   build/linux/src        Linux with our files and hooks
 #   build/linux-stock/src  the same Linux as it came
+#   build/qemu-stock/src   the same QEMU as it came; only where it is measured
+#                          (bench-postcopy.sh)
 
 # shellcheck disable=SC2034,SC2154 # used, and root set, by the scripts that source this file
 trees='qemu linux linux-stock'
@@ -14,6 +16,7 @@ trees='qemu linux linux-stock'
 tree_kind() {
     case $1 in
     linux*) echo linux ;;
+    qemu*) echo qemu ;;
     *) echo "$1" ;;
     esac
 }

@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# unpack.sh qemu|linux [DIR]: puts the upstream source where the build wants
-# it (see trees.sh), from the Debian archive through the cache, or as a copy
-# of the user's own tree DIR.  A tree that is there already stays; if it came
-# from elsewhere, that is an error.
+# unpack.sh qemu|linux [DIR [TREE]]: puts the upstream source where the build
+# wants it (see trees.sh), from the Debian archive through the cache, or as a
+# copy of the user's own tree DIR, unless that is empty; in all trees of its
+# kind that are always there, or in TREE.  A tree that is there already stays;
+# if it came from elsewhere, that is an error.
 
 set -eu
 
@@ -14,7 +15,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/trees.sh
 . "$root/scripts/trees.sh"
 
-kind=$1 from=${2:-}
+kind=$1 from=${2:-} only=${3:-}
 series=$(recorded "$kind" series)
 tested=$(recorded "$kind" tested)
 sources=$cache/sources
@@ -109,7 +110,7 @@ QEMU could not be configured from it"
 }
 
 todo=
-for tree in $trees; do
+for tree in ${only:-$trees}; do
     [ "$(tree_kind "$tree")" = "$kind" ] || continue
     if [ ! -e "$build/$tree/src" ]; then
         todo="$todo $tree"

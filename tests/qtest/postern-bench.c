@@ -1,0 +1,455 @@
+/*
+ * Postern's benchmark of post-copy: pristine upstream QEMU against ours, on the
+ * same host, with the same guest
+ *
+ * Prints a line of JSON for each migration; scripts/bench-postcopy.sh makes
+ * tables of them.  Each side has a guest of its own, which goes from one VM to
+ * the next; while one migrates, the other is stopped.  With --walk the guest
+ * has a fixed work, each page once, and what counts is the processor time that
+ * the destination takes for it; else it goes on at random, and what counts is how
+ * long its accesses waited.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include <glib/gstdio.h>
+#include "qemu/units.h"
+#include "postern/guest.h"
+#include "postern/migrate.h"
+#include "postern/program.h"
+#include "qobject/qdict.h"
+
+enum {
+    TIMEOUT_S = 600,            /* of a wait; instructions are counted slowly */
+    STEP_TIMEOUT_S = 900,
+    FIRST_PORT = 30000,
+    WALK_PAGES_PER_S = 1,       /* sent unasked, or as few as QEMU can */
+};
+
+#define ALIVE_OPS 500
+
+typedef enum Side { UPSTREAM, OURS, SIDES } Side;
+
+static const char * const side_names[SIDES] = { "upstream", "postern" };
+
+static struct {
+    char *qemu[SIDES];
+    char *vcpus;                /* lists, with commas between */
+    char *delays;
+    char *limits;
+    int memory_mib;
+    int percent;
+    int round;
+    int wait_us;
+    gboolean walk;
+} arguments;
+
+static PosternVMConfig config;
+static char *directory;
+static unsigned migrations;     /* made so far */
+
+/* One migration; see print_result() for what each is */
+typedef struct Result {
+    PosternGuestWaits waits;
+    int64_t postcopy_us;
+    uint64_t dst_cpu_ns;
+    uint64_t requested;         /* pages, by the destination */
+    uint64_t pages;
+} Result;
+
+static void on_failure(const char *reason)
+{
+    g_autofree char *text = NULL;
+
+    if (g_file_get_contents(config.log, &text, NULL, NULL)) {
+        fputs(text, stderr);
+    }
+    g_unlink(config.log);
+    g_rmdir(directory);
+}
+
+static void set_delay(unsigned delay_us)
+{
+    g_autofree char *command =
+        g_strdup_printf(delay_us ? "tc qdisc replace dev lo root netem "
+                                   "limit 100000 delay %uus"
+                                 : "tc qdisc del dev lo root 2>/dev/null; :",
+                        delay_us);
+
+    if (system(command) != 0) {
+        postern_program_fail("tc (iproute2) cannot set a delay");
+    }
+}
+
+/* Processor time of a QEMU with all its threads, and its guest, so far */
+static uint64_t cpu_ns(PosternVM *vm)
+{
+    struct timespec ts;
+    clockid_t clock;
+
+    if (clock_getcpuclockid(qtest_pid(vm->qts), &clock) ||
+        clock_gettime(clock, &ts)) {
+        postern_program_fail("no processor time of a QEMU");
+    }
+    return ts.tv_sec * UINT64_C(1000000000) + ts.tv_nsec;
+}
+
+static int64_t event_us(const QDict *event)
+{
+    QDict *timestamp = qdict_get_qdict(event, "timestamp");
+
+    return qdict_get_int(timestamp, "seconds") * G_TIME_SPAN_SECOND +
+           qdict_get_int(timestamp, "microseconds");
+}
+
+/* When the guest began to run on the destination */
+static int64_t wait_resumed(PosternVM *dst)
+{
+    QDict *event = qtest_qmp_eventwait_ref(dst->qts, "RESUME");
+    int64_t us = event_us(event);
+
+    qobject_unref(event);
+    return us;
+}
+
+/* When its last page was there */
+static int64_t wait_completed(PosternVM *dst)
+{
+    int64_t us;
+    bool completed;
+
+    do {
+        QDict *event = qtest_qmp_eventwait_ref(dst->qts, "MIGRATION");
+        const char *status = qdict_get_str(qdict_get_qdict(event, "data"),
+                                           "status");
+
+        completed = g_str_equal(status, "completed");
+        if (!completed && !g_str_has_prefix(status, "postcopy-active") &&
+            !g_str_equal(status, "active") && !g_str_equal(status, "setup")) {
+            postern_program_fail(status);
+        }
+        us = event_us(event);
+        qobject_unref(event);
+    } while (!completed);
+    return us;
+}
+
+static void events_on(PosternVM *vm, Error **errp)
+{
+    postern_vm_run(vm, errp,
+                   "{ 'execute': 'migrate-set-capabilities',"
+                   "  'arguments': { 'capabilities': ["
+                   "    { 'capability': 'events', 'state': true } ] } }");
+}
+
+/* As the source has counted them */
+static uint64_t page_requests(PosternVM *src)
+{
+    Error *err = NULL;
+    uint64_t requests;
+    QDict *info = postern_vm_qmp(src, &err, "{ 'execute': 'query-migrate' }");
+
+    postern_program_fail_if(err);
+    requests = qdict_get_int(qdict_get_qdict(info, "ram"),
+                             "postcopy-requests");
+    qobject_unref(info);
+    return requests;
+}
+
+/* With a fixed work: what the destination took for it */
+static void walk(PosternVM *src, PosternVM *dst, Result *result, Error **errp)
+{
+    uint64_t dst_ns = cpu_ns(dst), requested = page_requests(src);
+
+    if (postern_guest_walk(dst, TIMEOUT_S, &result->pages, errp)) {
+        result->dst_cpu_ns = cpu_ns(dst) - dst_ns;
+        result->requested = page_requests(src) - requested;
+        /* The rest, at full speed */
+        postern_vm_run(src, errp,
+                       "{ 'execute': 'migrate-set-parameters', 'arguments': {"
+                       "    'max-postcopy-bandwidth': 0 } }");
+    }
+}
+
+static PosternVM *migrate(PosternVM *src, bool preempt, unsigned limit_mib,
+                          Result *result)
+{
+    PosternMigrateOptions options = {
+        .port = FIRST_PORT + migrations,
+        .preempt = preempt,
+        .precopy_bytes = config.memory_mib * MiB / 8,
+        .postcopy_bandwidth = arguments.walk ? WALK_PAGES_PER_S * 4 * KiB
+                                             : limit_mib * MiB,
+        .timeout_s = TIMEOUT_S,
+    };
+    g_autofree char *name = g_strdup_printf("VM %u", ++migrations);
+    Error *err = NULL;
+    PosternVM *dst;
+    int64_t resumed;
+
+    dst = postern_vm_start(g_intern_string(name), &config, true, &err);
+    postern_program_fail_if(err);
+    events_on(dst, &err);
+    postern_program_fail_if(err);
+    if (!arguments.walk) {
+        postern_guest_mark(src, TIMEOUT_S, &err);
+        postern_program_fail_if(err);
+    }
+
+    postern_migrate_to_postcopy(src, dst, &options, &err);
+    postern_program_fail_if(err);
+    resumed = wait_resumed(dst);
+    if (arguments.walk) {
+        walk(src, dst, result, &err);
+        postern_program_fail_if(err);
+    }
+    result->postcopy_us = wait_completed(dst) - resumed;
+    if (!arguments.walk) {
+        postern_guest_tell(dst, TIMEOUT_S, &result->waits, &err);
+        postern_program_fail_if(err);
+    }
+    postern_migrate_wait(src, dst, &options, &err);
+    postern_program_fail_if(err);
+    postern_vm_stop(src);
+    return dst;
+}
+
+/*
+ * Of accesses that waited since before the switch: how many,
+ * how long together, p50 and p99; the guest's operations meanwhile; the time
+ * from the switch to the last page.  Or of a walk: its pages, and the processor
+ * time of the destination, its guest included, for it.
+ */
+static void print_result(Side side, bool preempt, unsigned limit_mib,
+                         unsigned delay_us, const Result *result)
+{
+    printf("{\"round\": %d, \"vcpus\": %u, \"mode\": \"%s\", "
+           "\"limit_mib_s\": %u, \"delay_us\": %u, \"side\": \"%s\", ",
+           arguments.round, config.vcpus, preempt ? "preempt" : "plain",
+           limit_mib, delay_us, side_names[side]);
+    if (arguments.walk) {
+        printf("\"pages\": %" PRIu64 ", \"dst_ns\": %" PRIu64 ", "
+               "\"requested\": %" PRIu64 "}\n", result->pages,
+               result->dst_cpu_ns, result->requested);
+    } else {
+        printf("\"waits\": %" PRIu64 ", \"wait_us\": %" PRIu64 ", "
+               "\"p50_us\": %" PRIu64 ", \"p99_us\": %" PRIu64 ", "
+               "\"ops\": %" PRIu64 ", \"postcopy_us\": %" PRId64 "}\n",
+               result->waits.waits, result->waits.wait_us,
+               result->waits.p50_us, result->waits.p99_us, result->waits.ops,
+               result->postcopy_us);
+    }
+    fflush(stdout);
+}
+
+static void use_qemu(Side side)
+{
+    g_setenv("QTEST_QEMU_BINARY", arguments.qemu[side], true);
+}
+
+static void check_words(PosternVM *vm)
+{
+    Error *err = NULL;
+    uint64_t bad;
+
+    postern_guest_sweep(vm, TIMEOUT_S, &bad, &err);
+    postern_program_fail_if(err);
+    if (bad) {
+        postern_program_fail("words are corrupted");
+    }
+}
+
+static PosternVM *boot(Side side)
+{
+    g_autofree char *name = g_strdup_printf("first VM of %s",
+                                            side_names[side]);
+    Error *err = NULL;
+    PosternVM *vm;
+
+    use_qemu(side);
+    vm = postern_vm_start(g_intern_string(name), &config, false, &err);
+    postern_program_fail_if(err);
+    postern_guest_wait_ready(vm, TIMEOUT_S, NULL, &err);
+    postern_program_fail_if(err);
+    if (arguments.walk) {
+        postern_guest_pause(vm, &err);
+    } else {
+        postern_guest_wait_alive(vm, ALIVE_OPS, TIMEOUT_S, &err);
+    }
+    postern_program_fail_if(err);
+    postern_vm_run(vm, &err, "{ 'execute': 'stop' }");
+    postern_program_fail_if(err);
+    return vm;
+}
+
+/*
+ * For a walk: upstream's source does not send what was asked for beyond the
+ * limit for what was not, but goes round until the next period, and would be
+ * all that is measured.  So the source is ours always.
+ */
+static PosternVM *come_home(PosternVM *vm)
+{
+    Error *err = NULL;
+    PosternVM *dst;
+    PosternMigrateOptions options = {
+        .port = FIRST_PORT + migrations,
+        .timeout_s = TIMEOUT_S,
+    };
+
+    use_qemu(OURS);
+    migrations++;
+    dst = postern_vm_start("VM of ours", &config, true, &err);
+    postern_program_fail_if(err);
+    postern_migrate_to_postcopy(vm, dst, &options, &err);
+    postern_program_fail_if(err);
+    postern_migrate_wait(vm, dst, &options, &err);
+    postern_program_fail_if(err);
+    postern_vm_stop(vm);
+    return dst;
+}
+
+static PosternVM *measure(PosternVM *vm, Side side, bool preempt,
+                          unsigned limit_mib, unsigned delay_us)
+{
+    Result result = { 0 };
+    Error *err = NULL;
+
+    postern_vm_run(vm, &err, "{ 'execute': 'cont' }");
+    postern_program_fail_if(err);
+    if (arguments.walk) {
+        vm = come_home(vm);
+    }
+    use_qemu(side);
+    vm = migrate(vm, preempt, limit_mib, &result);
+    if (!arguments.walk) {
+        postern_guest_wait_alive(vm, ALIVE_OPS, TIMEOUT_S, &err);
+        postern_program_fail_if(err);
+    }
+    postern_vm_run(vm, &err, "{ 'execute': 'stop' }");
+    postern_program_fail_if(err);
+    print_result(side, preempt, limit_mib, delay_us, &result);
+    return vm;
+}
+
+/* Both sides in turn; who is first alternates. */
+static void measure_both(PosternVM **vms, bool preempt, unsigned limit_mib,
+                         unsigned delay_us)
+{
+    static unsigned turns;
+    Side first = (turns++ + arguments.round) % SIDES;
+
+    postern_program_step("%u vCPUs, %s, limit %u MiB/s, delay %u us",
+                         config.vcpus, preempt ? "preempt" : "plain",
+                         limit_mib, delay_us);
+    for (unsigned n = 0; n < SIDES; n++) {
+        Side side = (first + n) % SIDES;
+
+        vms[side] = measure(vms[side], side, preempt, limit_mib, delay_us);
+    }
+}
+
+static void measure_all(char **delays, char **limits)
+{
+    PosternVM *vms[SIDES];
+
+    postern_program_step("%u vCPUs: two guests boot", config.vcpus);
+    for (Side side = 0; side < SIDES; side++) {
+        vms[side] = boot(side);
+    }
+    for (char **delay = delays; *delay; delay++) {
+        set_delay(atoi(*delay));
+        for (char **limit = limits; *limit; limit++) {
+            measure_both(vms, false, atoi(*limit), atoi(*delay));
+            measure_both(vms, true, atoi(*limit), atoi(*delay));
+        }
+    }
+    set_delay(0);
+    for (Side side = 0; side < SIDES; side++) {
+        Error *err = NULL;
+
+        postern_vm_run(vms[side], &err, "{ 'execute': 'cont' }");
+        postern_program_fail_if(err);
+        check_words(vms[side]);
+        postern_vm_stop(vms[side]);
+    }
+}
+
+static void parse_arguments(int argc, char **argv)
+{
+    const GOptionEntry entries[] = {
+        { "kernel", 0, 0, G_OPTION_ARG_FILENAME, &config.kernel,
+          "the guest's kernel", "FILE" },
+        { "initrd", 0, 0, G_OPTION_ARG_FILENAME, &config.initrd,
+          "the guest's initramfs", "FILE" },
+        { "upstream", 0, 0, G_OPTION_ARG_FILENAME, &arguments.qemu[UPSTREAM],
+          "upstream's QEMU", "FILE" },
+        { "postern", 0, 0, G_OPTION_ARG_FILENAME, &arguments.qemu[OURS],
+          "our QEMU", "FILE" },
+        { "vcpus", 0, 0, G_OPTION_ARG_STRING, &arguments.vcpus,
+          "how many (1,2,4,8)", "LIST" },
+        { "delays", 0, 0, G_OPTION_ARG_STRING, &arguments.delays,
+          "of the network, each way (0,30,1000)", "LIST" },
+        { "limits", 0, 0, G_OPTION_ARG_STRING, &arguments.limits,
+          "for pages sent unasked, in MiB/s, 0: none (0,8)", "LIST" },
+        { "memory", 0, 0, G_OPTION_ARG_INT, &arguments.memory_mib,
+          "the guest's memory (256)", "MIB" },
+        { "percent", 0, 0, G_OPTION_ARG_INT, &arguments.percent,
+          "of it that the guest uses (50)", "N" },
+        { "round", 0, 0, G_OPTION_ARG_INT, &arguments.round,
+          "which round this is (1)", "N" },
+        { "wait", 0, 0, G_OPTION_ARG_INT, &arguments.wait_us,
+          "an access of the guest that takes as long is taken for one that "
+          "waited for a page (500)", "US" },
+        { "walk", 0, 0, G_OPTION_ARG_NONE, &arguments.walk,
+          "count processor time for each page", NULL },
+        { NULL }
+    };
+    g_autoptr(GOptionContext) context =
+        g_option_context_new("- upstream's post-copy against Postern's");
+    g_autoptr(GError) err = NULL;
+
+    arguments.memory_mib = 256;
+    arguments.percent = 50;
+    arguments.round = 1;
+    arguments.wait_us = 500;
+    g_option_context_add_main_entries(context, entries, NULL);
+    if (!g_option_context_parse(context, &argc, &argv, &err)) {
+        fprintf(stderr, "postern-bench: %s\n", err->message);
+        exit(EXIT_FAILURE);
+    }
+    if (!config.kernel || !config.initrd || !arguments.qemu[UPSTREAM] ||
+        !arguments.qemu[OURS] || arguments.memory_mib <= 0 ||
+        arguments.percent <= 0 || arguments.round <= 0 ||
+        arguments.wait_us <= 0) {
+        fprintf(stderr, "postern-bench: needs --kernel, --initrd, --upstream "
+                "and --postern; and numbers above 0\n");
+        exit(EXIT_FAILURE);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    g_auto(GStrv) vcpus = NULL, delays = NULL, limits = NULL;
+    g_autofree char *append = NULL;
+
+    parse_arguments(argc, argv);
+    vcpus = g_strsplit(arguments.vcpus ?: "1,2,4,8", ",", -1);
+    delays = g_strsplit(arguments.delays ?: "0,30,1000", ",", -1);
+    limits = g_strsplit(arguments.limits ?: "0,8", ",", -1);
+    directory = g_dir_make_tmp("postern-bench-XXXXXX", NULL);
+    config.log = g_strdup_printf("%s/qemu.log", directory);
+    config.memory_mib = arguments.memory_mib;
+    append = g_strdup_printf("postern.percent=%d postern.time=%d",
+                             arguments.percent, arguments.wait_us);
+    config.append = append;
+    postern_program_init("postern-bench", STEP_TIMEOUT_S, on_failure);
+
+    for (char **n = vcpus; *n; n++) {
+        config.vcpus = atoi(*n);
+        measure_all(delays, limits);
+    }
+    postern_program_step("done");
+    g_unlink(config.log);
+    g_rmdir(directory);
+    return EXIT_SUCCESS;
+}
