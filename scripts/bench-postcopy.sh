@@ -9,9 +9,9 @@
 #           without postcopy-preempt, a delay of the network and a limit for
 #           pages sent unasked: how long its accesses waited, what it got done,
 #           the time to the last page
-#   icount  a guest that uses each page once, most of them missing: the
-#           instructions of the destination, its guest included, for each page
-#           that it asks for; the source is ours both times
+#   walk    a guest that uses each page once, most of them missing: the
+#           processor time of the destination, its guest included, for each
+#           page that it asks for; the source is ours both times
 #
 # The environment may narrow it: VCPUS (1,2,4,8), DELAYS of the network each way
 # (0,30,1000, in us; wall), LIMITS for pages sent unasked (0,8, in MiB/s, 0 for
@@ -25,16 +25,18 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/common.sh
 . "$root/scripts/common.sh"
+# shellcheck source=scripts/bench-common.sh
+. "$root/scripts/bench-common.sh"
 
 parts='' rounds=3
 for arg; do
     case $arg in
-    icount | wall) parts="$parts $arg" ;;
-    *[!0-9]* | '' | 0*) die "usage: $0 [icount|wall]... [ROUNDS]" ;;
+    walk | wall) parts="$parts $arg" ;;
+    *[!0-9]* | '' | 0*) die "usage: $0 [walk|wall]... [ROUNDS]" ;;
     *) rounds=$arg ;;
     esac
 done
-parts=${parts:-wall icount}
+parts=${parts:-wall walk}
 vcpus=${VCPUS:-1,2,4,8} delays=${DELAYS:-0,30,1000} limits=${LIMITS:-0,8}
 case $vcpus,$delays,$limits in
 *[!0-9,]* | *,,*) die "VCPUS, DELAYS and LIMITS are lists of numbers, with commas between" ;;
@@ -63,20 +65,13 @@ esac
 "$root/scripts/unpack.sh" qemu "$origin" qemu-stock
 "$root/scripts/build-qemu.sh" --stock build x86_64
 
-# note TEXT...: what failed; to be shown at once, and again at the end
-note() {
-    say "    $*" >&2
-    say "$*" >>"$work/notes"
-}
-
-# in_l1 PART ROUND EXPECTED TESTBED-OPTION BENCH-OPTION...: one round, of that
-# many runs
+# in_l1 PART ROUND EXPECTED BENCH-OPTION...: one round, of that many runs
 in_l1() {
-    _part=$1 _round=$2 _expected=$3 _option=$4
-    shift 4
+    _part=$1 _round=$2 _expected=$3
+    shift 3
     say "    $_part, round $_round of $rounds" >&2
     _log=$logs/bench-postcopy-$_part-$_round.log
-    "$build/meson/testbed/testbed" --smp=1 --memory=2048 --timeout=3400 "$_option" -- \
+    "$build/meson/testbed/testbed" --smp=1 --memory=2048 --timeout=3400 -- \
         "$build/qemu/out/tests/qtest/postern-bench" \
         --kernel="$build/linux/out/arch/x86/boot/bzImage" \
         --initrd="$build/meson/$guest" \
@@ -84,8 +79,7 @@ in_l1() {
         --postern="$build/qemu/out/qemu-system-x86_64" \
         --round="$_round" "$@" >"$_log" 2>&1 ||
         note "$_part, round $_round: ended with status $? ($_log)"
-    # whole lines: the last may have been cut off
-    sed -n "s/^{\(.*}\)\r*$/{\"part\": \"$_part\", \1/p" "$_log" >"$work/new.runs"
+    whole_runs "$_log" "\"part\": \"$_part\"" >"$work/new.runs"
     _made=$(wc -l <"$work/new.runs")
     [ "$_made" = "$_expected" ] ||
         note "$_part, round $_round: $_made of $_expected runs ($_log)"
@@ -105,40 +99,14 @@ run_part() {
         wall)
             # two modes, two sides
             in_l1 wall "$_n" $(($(length "$vcpus") * $(length "$delays") * $(length "$limits") * 4)) \
-                --append=quiet --vcpus="$vcpus" --delays="$delays" --limits="$limits"
+                --vcpus="$vcpus" --delays="$delays" --limits="$limits"
             ;;
-        icount)
-            in_l1 icount "$_n" $(($(length "$vcpus") * 4)) \
-                --icount --vcpus="$vcpus" --walk --delays=0 --limits=0 --memory=96 --percent=30
+        walk)
+            in_l1 walk "$_n" $(($(length "$vcpus") * 4)) \
+                --vcpus="$vcpus" --walk --delays=0 --limits=0 --memory=96 --percent=30
             ;;
         esac
     done
-}
-
-# runs_table PART METRIC: round, group, row and value of each run
-runs_table() {
-    awk -v metric="$2" '
-        function field(name) {
-            if (!match($0, "\"" name "\": \"?[^,\"}]*"))
-                return ""
-            name = substr($0, RSTART, RLENGTH)
-            sub(/^"[^"]*": "?/, "", name)
-            return name
-        }
-        function value() {
-            if (metric == "dst_ns")
-                return field(metric) / field("requested")
-            if (metric == "ops_per_s")
-                return field("ops") * 1000000 / field("postcopy_us")
-            return field(metric)
-        }
-        {
-            group = sprintf("%s vCPUs, %s, %s us", field("vcpus"), field("mode"),
-                            field("delay_us"))
-            if (field("limit_mib_s") > 0)
-                group = group ", " field("limit_mib_s") " MiB/s"
-            print field("round") "\t" group "\t" field("side") "\t" value()
-        }' "$work/$1.runs"
 }
 
 # metrics PART: name and title of each
@@ -152,8 +120,8 @@ metrics() {
             ops_per_s "The guest's operations a second, in post-copy" \
             postcopy_us "Time from the switch to the last page, us"
         ;;
-    icount)
-        printf '%s\t%s\n' dst_ns "Instructions of the destination for a page" \
+    walk)
+        printf '%s\t%s\n' dst_ns "Processor time of the destination for a page, ns" \
             requested "Pages asked for"
         ;;
     esac
@@ -170,26 +138,7 @@ plot() {
             }' "$work/$1-$2.stats"
         printf '\n\n'
     done >"$work/$1-$2.data"
-    if ! gnuplot <<END; then
-set terminal svg size 900,600 background "white"
-set output "$build/bench-postcopy-$1-$2.svg"
-set title "$3 (plain, no delay)"
-set xlabel "vCPUs"
-set logscale x 2
-set yrange [0:*]
-set grid
-set key outside right
-plot for [i=0:1] "$work/$1-$2.data" index i \
-    using 1:2:3:4 with yerrorlines title columnheader(1)
-END
-        rm -f "$build/bench-postcopy-$1-$2.svg"
-        warn "no plot of $2: gnuplot failed"
-    fi
-}
-
-# objects FILE: its lines, as members of a JSON array
-objects() {
-    sed -e 's/^/    /' -e '$!s/$/,/' "$1"
+    svg "$build/bench-postcopy-$1-$2.svg" "$work/$1-$2.data" 2 "$3 (plain, no delay)"
 }
 
 machine=$(machine | paste -s -d / -)
@@ -206,8 +155,9 @@ say "L1: Linux $(tree_version linux "$build/linux/src"), emulated, one CPU; upst
 for part in $parts; do
     metrics "$part" | while IFS=$tab read -r metric title; do
         stats=$work/$part-$metric.stats
-        runs_table "$part" "$metric" | awk -v base=upstream -v expected="$rounds" \
-            -f "$root/scripts/bench-stats.awk" >"$stats"
+        awk -v metric="$metric" -f "$root/scripts/bench-field.awk" \
+            -f "$root/scripts/bench-postcopy-runs.awk" "$work/$part.runs" |
+            awk -v base=upstream -v expected="$rounds" -f "$root/scripts/bench-stats.awk" >"$stats"
         printf '\n%s\n\n' "$title"
         awk -f "$root/scripts/bench-postcopy-table.awk" "$stats"
         plot "$part" "$metric" "$title"
@@ -217,7 +167,7 @@ done
 for part in $parts; do
     cat "$work/$part.runs"
 done >"$work/all.runs"
-sed -e 's/[\\"]/\\&/g' -e 's/.*/"&"/' "$work/notes" >"$work/all.notes"
+strings "$work/notes" >"$work/all.notes"
 printf '%s\n' '{' "  \"machine\": \"$machine\"," \
     "  \"kernel\": \"$(tree_version linux "$build/linux/src")\"," \
     "  \"upstream\": \"$(tree_version qemu "$build/qemu-stock/src")\"," \

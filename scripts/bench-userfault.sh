@@ -19,6 +19,8 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/common.sh
 . "$root/scripts/common.sh"
+# shellcheck source=scripts/bench-common.sh
+. "$root/scripts/bench-common.sh"
 
 parts='' rounds=3
 for arg; do
@@ -45,12 +47,6 @@ esac
 # shellcheck disable=SC2086 # a list
 ninja -C "$build/meson" --quiet $targets || die "the build failed"
 
-# note TEXT...: what failed; to be shown at once, and again at the end
-note() {
-    say "    $*" >&2
-    say "$*" >>"$work/notes"
-}
-
 # in_l1 PART ROUND KERNEL [TESTBED-OPTION]...: one round; its runs, each with
 # where it belongs, are added to $work/PART.runs
 in_l1() {
@@ -69,9 +65,8 @@ in_l1() {
     grep '^{.*"failed"' "$_log" | while read -r _run; do
         note "$_part, round $_round, $_kernel: failed: $_run"
     done
-    # whole lines: the last may have been cut off
-    sed -n "s/^{\(.*}\)\r*$/{\"part\": \"$_part\", \"round\": $_round, \"kernel\": \"$_kernel\", \1/p" \
-        "$_log" >>"$work/$_part.runs"
+    whole_runs "$_log" "\"part\": \"$_part\", \"round\": $_round, \"kernel\": \"$_kernel\"" \
+        >>"$work/$_part.runs"
 }
 
 run_part() {
@@ -93,40 +88,6 @@ run_part() {
             ;;
         esac
     done
-}
-
-# runs_table PART: round, group, row and value of each run
-runs_table() {
-    awk -v part="$1" '
-        function field(name) {
-            if (!match($0, "\"" name "\": \"?[^,\"}]*"))
-                return ""
-            name = substr($0, RSTART, RLENGTH)
-            sub(/^"[^"]*": "?/, "", name)
-            return name
-        }
-        function value() {
-            if (field("failed") != "")
-                return "failed"
-            if (part == "wall")
-                return field("pages_per_s")
-            if (field("op") != "")
-                return field("median_ns")
-            return field("ns") / field("pages")
-        }
-        {
-            group = field("vcpus")
-            row = field("mode")
-            if (part == "off") {
-                # a failed run has no operations; each lacks one, then
-                if (!row && field("op") == "")
-                    next
-                group = row ? "page, " group " vCPUs" : \
-                        field("op") ", " field("slots") " slots"
-                row = field("kernel")
-            }
-            print field("round") "\t" group "\t" row "\t" value()
-        }' "$work/$1.runs"
 }
 
 # seed_ratios: of the posted figures, as bench-table.awk takes them
@@ -168,28 +129,7 @@ plot() {
             '$2 == row && $5 != "-" { print $1, $5, $6, $7 }' "$work/$1.stats"
         printf '\n\n'
     done >"$work/$1.data"
-    if ! gnuplot <<END; then
-set terminal svg size 900,600 background "white"
-set output "$build/bench-userfault-$1.svg"
-set title "$2"
-set xlabel "vCPUs"
-set logscale x 2
-set yrange [0:*]
-set grid
-set key outside right
-plot for [i=0:$(($(rows "$1" | wc -l) - 1))] "$work/$1.data" index i \
-    using 1:2:3:4 with yerrorlines title columnheader(1)
-END
-        rm -f "$build/bench-userfault-$1.svg"
-        warn "no plot of $1: gnuplot failed"
-        return 0
-    fi
-    say "plot: ${build#"$root/"}/bench-userfault-$1.svg"
-}
-
-# objects FILE: its lines, as members of a JSON array
-objects() {
-    sed -e 's/^/    /' -e '$!s/$/,/' "$1"
+    svg "$build/bench-userfault-$1.svg" "$work/$1.data" "$(rows "$1" | wc -l)" "$2"
 }
 
 stats_json() {
@@ -212,7 +152,7 @@ json() {
         cat "$work/$part.runs"
     done >"$work/all.runs"
     stats_json >"$work/all.stats"
-    sed -e 's/[\\"]/\\&/g' -e 's/.*/"&"/' "$work/notes" >"$work/all.notes"
+    strings "$work/notes" >"$work/all.notes"
     printf '%s\n' '{' "  \"machine\": \"$machine\"," \
         "  \"kernel\": \"$(tree_version linux "$build/linux/src")\"," \
         "  \"rounds\": $rounds," \
@@ -236,7 +176,8 @@ for part in $parts; do
     off) base=linux-stock ;;
     *) base=missing ;;
     esac
-    runs_table "$part" >"$work/$part.table"
+    awk -v part="$part" -f "$root/scripts/bench-field.awk" \
+        -f "$root/scripts/bench-userfault-runs.awk" "$work/$part.runs" >"$work/$part.table"
     awk -v base="$base" -v expected="$rounds" -f "$root/scripts/bench-stats.awk" \
         "$work/$part.table" >"$work/$part.stats"
     lost=$(awk -F "$tab" '{ n += $4 } END { print n + 0 }' "$work/$part.stats")

@@ -77,6 +77,33 @@ is "and so where it is the first group's, in its column" \
   slow                      10.0
   a                                   5.00"
 
+# runs METRIC LINE...: a figure of runs of post-copy
+runs() {
+    _metric=$1
+    shift
+    printf '%s\n' "$@" | awk -v metric="$_metric" -f "$scripts/bench-field.awk" \
+        -f "$scripts/bench-postcopy-runs.awk" | tr '\t' '|'
+}
+
+run='{"round": 2, "vcpus": 4, "mode": "plain", "limit_mib_s": 0, "delay_us": 30, "side": "upstream", '
+is "post-copy: a figure as it is" "$(runs p50_us "$run\"p50_us\": 17}")" \
+    "2|4 vCPUs, plain, 30 us|upstream|17"
+is "post-copy: operations in the time that it took" \
+    "$(runs ops_per_s "$run\"ops\": 30, \"postcopy_us\": 2000000}")" \
+    "2|4 vCPUs, plain, 30 us|upstream|15"
+is "post-copy: processor time for a page that was asked for" \
+    "$(runs dst_ns "$run\"pages\": 7, \"dst_ns\": 100, \"requested\": 5}")" \
+    "2|4 vCPUs, plain, 30 us|upstream|20"
+is "post-copy: a limit makes another group" \
+    "$(runs waits "$(echo "$run\"waits\": 3}" | sed 's/s": 0/s": 8/')")" \
+    "2|4 vCPUs, plain, 30 us, 8 MiB/s|upstream|3"
+is "post-copy: both sides, and the ratio; what there is none of" \
+    "$(printf '%s\n' 'g upstream 1 0 200 100 300 1 1 1' 'g postern 1 0 50 40 60 0.25 0.2 0.3' \
+        'h upstream 1 0 3 3 3 1 1 1' | tr ' ' '\t' |
+        awk -f "$scripts/bench-postcopy-table.awk" | tail -n +2 | tr -s ' ')" \
+    " g 200 (100..300) 50.00 (40.00..60.00) 0.25 (0.20..0.30)
+ h 3.00 (3.00..3.00) - -"
+
 # bench-userfault.sh, with the selftests and what starts them played by scripts
 make_checkout
 cp "$scripts/bench-userfault-seed.list" "$top/scripts/"
@@ -122,7 +149,7 @@ json_count() {
 touch "$json" "$top/build/bench-userfault-wall.svg"
 bench icount off 2
 is "all runs are there, and no plot, which nothing else depends on" "$status" 0
-matches "a plot that failed is told" "$said" 'warning: no plot of icount'
+matches "a plot that failed is told" "$said" 'warning: no plot bench-userfault-icount'
 is "results, a line for each run" "$(json_count '"round"')" 128
 is "plots of an earlier call are gone" "$(find "$top/build" -name '*.svg')" ""
 

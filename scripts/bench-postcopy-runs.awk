@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# bench-postcopy-runs.awk: round, group, row and one figure of each run, as
+# bench-stats.awk takes them.
+#
+#     awk -v metric=NAME -f bench-field.awk -f bench-postcopy-runs.awk RUNS
+
+function value() {
+    if (metric == "dst_ns")
+        return field("dst_ns") / field("requested")
+    if (metric == "ops_per_s")
+        return field("ops") * 1000000 / field("postcopy_us")
+    return field(metric)
+}
+
+{
+    group = sprintf("%s vCPUs, %s, %s us", field("vcpus"), field("mode"), field("delay_us"))
+    if (field("limit_mib_s") > 0)
+        group = group ", " field("limit_mib_s") " MiB/s"
+    print field("round") "\t" group "\t" field("side") "\t" value()
+}
