@@ -26,7 +26,7 @@ check-debug-kernel: prepare
 
 # Migrations at random, with all that may happen to a network.
 soak: prepare
-	@scripts/soak.sh $(or $(N),200) $(SEED)
+	@scripts/soak.sh $(or $(N),200) $(SEED) $(if $(SEED),$(TOUR))
 
 shell: prepare
 	@scripts/shell.sh
@@ -62,7 +62,7 @@ help:
 	@echo '                suites: style unit testbed selftest qtest)'
 	@echo 'make check-debug-kernel'
 	@echo '                the KVM selftests on a kernel with KASAN and lockdep'
-	@echo 'make soak       N=N (200) migrations at random, from SEED=N'
+	@echo 'make soak       N=N (200) migrations at random, from SEED=N (and TOUR=N)'
 	@echo 'make bench      the demo ROUNDS=N times (5) in turn: medians and spread'
 	@echo 'make bench-userfault  pages brought on demand, by each mechanism of the'
 	@echo '                kernel, ROUNDS=N times (3): tables, JSON, plots'

@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# soak.sh [N [SEED]]: N migrations (200) of guests that check each word of their
+# soak.sh [N [SEED [TOUR]]]: N migrations (200) of guests that check each word of their
 # memory, made up from SEED (the time of day): memory and its back end, vCPUs,
 # load, bandwidth, preempt, the network cut or stalled, migrate-pause, stop and
-# cont.  In as many emulated hosts at a time as there are processors.
+# cont.  In as many emulated hosts at a time as there are processors, and memory
+# for them; or in one, with TOUR, the number of the first tour.
 #
 # Ends with 1 if a word was wrong, a guest was lost or something hung; then it
 # says how to make the same tour again.
@@ -15,18 +16,25 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/common.sh
 . "$root/scripts/common.sh"
 
-n=${1:-200} seed=${2:-$(($(date +%s) % 1000000))}
-case $n$seed in
-*[!0-9]*) die "usage: $0 [N [SEED]]" ;;
+n=${1:-200} seed=${2:-$(($(date +%s) % 1000000))} tour=${3:-}
+usage="usage: $0 [N [SEED [TOUR]]]"
+case $n$seed$tour in
+*[!0-9]*) die "$usage" ;;
 esac
-[ "$n" -gt 0 ] || die "usage: $0 [N [SEED]]"
+[ "$n" -gt 0 ] || die "$usage"
+memory=3072
 
 guest=testbed/guest/guest.cpio
 ninja -C "$build/meson" --quiet qemu.stamp linux.stamp testbed/testbed \
     testbed/initramfs.gz "$guest" || die "the build failed"
 
+room=$(awk -v each="$memory" '$1 == "MemAvailable:" { print int($2 / 1024 / each) }' \
+    /proc/meminfo)
 hosts=$(nproc)
 [ "$hosts" -le "$n" ] || hosts=$n
+[ "$hosts" -le "$room" ] || hosts=$room
+[ "$hosts" -gt 0 ] || die "an emulated host takes $memory MiB of memory"
+[ -z "$tour" ] || hosts=1
 mkdir -p "$logs"
 say "machine: $(machine), load $(load)"
 say "$n migrations, seed $seed, $hosts emulated hosts"
@@ -41,13 +49,14 @@ i=0
 while [ "$i" -lt "$hosts" ]; do
     count=$((n / hosts + (i < n % hosts ? 1 : 0)))
     # Per migration some 15 s, for a machine that is not busy
-    "$build/meson/testbed/testbed" --smp=1 --memory=3072 \
+    "$build/meson/testbed/testbed" --smp=1 --memory=$memory \
         --timeout=$((600 + count * 150)) -- \
         "$build/qemu/out/tests/qtest/postern-soak" \
         --kernel="$build/linux/out/arch/x86/boot/bzImage" \
         --initrd="$build/meson/$guest" \
         --qemu="$build/qemu/out/qemu-system-x86_64" \
-        --seed=$((seed + i)) --migrations="$count" >"$(log "$i")" 2>&1 &
+        --seed=$((seed + i * 1000000)) --tour="${tour:-0}" \
+        --migrations="$count" >"$(log "$i")" 2>&1 &
     pids="$pids $!"
     i=$((i + 1))
 done

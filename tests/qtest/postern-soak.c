@@ -21,6 +21,7 @@
 
 static PosternVMConfig config;
 static char *backend, *trouble;
+static gboolean no_preempt;
 static PosternSoakCounts *counts;
 
 static void do_nothing(void *unused)
@@ -80,9 +81,8 @@ static void G_NORETURN tour_main(const PosternTour *tour,
 static bool tour_wait(pid_t child, unsigned limit_s, bool *hung)
 {
     int64_t deadline = g_get_monotonic_time() + limit_s * G_TIME_SPAN_SECOND;
-    int status;
+    int status = 0;
 
-    *hung = false;
     while (waitpid(child, &status, WNOHANG) == 0) {
         if (g_get_monotonic_time() >= deadline) {
             *hung = true;
@@ -114,32 +114,44 @@ static bool tour_make(uint32_t seed, unsigned number, unsigned limit)
     g_autofree char *log = g_strdup_printf("%s/qemu.log", directory);
     g_autofree char *text = NULL;
     PosternTour tour;
-    bool ok, hung;
+    bool ok, hung = false;
     pid_t child;
 
     postern_soak_plan(&tour, seed, number);
-    postern_soak_narrow(&tour, backend, trouble);
+    postern_soak_narrow(&tour, backend, trouble, no_preempt);
     tour.nlegs = MIN(tour.nlegs, limit);
     text = postern_soak_describe(&tour);
     printf("tour %u: %s\n", number, text);
     fflush(stdout);
 
+    if (!directory) {
+        fprintf(stderr, "postern-soak: no folder for temporary files\n");
+        exit(EXIT_FAILURE);
+    }
     config.log = log;
     child = fork();
     if (child == 0) {
         tour_main(&tour, directory);
     }
-    ok = child > 0 && tour_wait(child, LEG_LIMIT_S * (tour.nlegs + 1), &hung);
+    if (child < 0) {
+        fprintf(stderr, "postern-soak: fork: %s\n", strerror(errno));
+        exit(EXIT_FAILURE);
+    }
+    ok = tour_wait(child, LEG_LIMIT_S * (tour.nlegs + 1), &hung);
     if (!ok) {
-        fprintf(stderr, "postern-soak: FAILED: --seed=%u --tour=%u%s (%s)\n",
-                seed, number, hung ? ", hung" : "", counts->step);
+        fprintf(stderr, "postern-soak: FAILED: --seed=%u --tour=%u "
+                "--migrations=%u%s%s%s%s%s%s (%s)\n", seed, number, tour.nlegs,
+                backend ? " --backend=" : "", backend ?: "",
+                trouble ? " --trouble=" : "", trouble ?: "",
+                no_preempt ? " --no-preempt" : "",
+                hung ? ", hung" : "", counts->step);
         show_log(log);
     }
     remove_directory(directory);
     return ok;
 }
 
-/* Where there are none, the tours with huge pages fail: that is told */
+/* Where there are none, the tours with huge pages would fail */
 static void reserve_huge_pages(void)
 {
     const char *path =
@@ -168,7 +180,10 @@ static bool summary(unsigned tours, unsigned failed)
            counts->kept, counts->unconfirmed, counts->troubles,
            counts->recoveries, counts->kvm_exits, counts->words,
            counts->corrupted);
-    return !failed && !counts->corrupted;
+    if (!counts->postcopies) {
+        fprintf(stderr, "postern-soak: no post-copy at all\n");
+    }
+    return !failed && !counts->corrupted && counts->postcopies;
 }
 
 int main(int argc, char **argv)
@@ -191,6 +206,8 @@ int main(int argc, char **argv)
           "all guests' memory, see postern/soak-plan.c", "NAME" },
         { "trouble", 0, 0, G_OPTION_ARG_STRING, &trouble,
           "all troubles, likewise", "NAME" },
+        { "no-preempt", 0, 0, G_OPTION_ARG_NONE, &no_preempt,
+          "never with postcopy-preempt", NULL },
         { "qemu", 0, 0, G_OPTION_ARG_FILENAME, &qemu,
           "QEMU to use (QTEST_QEMU_BINARY)", "FILE" },
         { NULL }
@@ -210,7 +227,8 @@ int main(int argc, char **argv)
                 "--migrations above 0, --seed and --tour not below 0\n");
         return EXIT_FAILURE;
     }
-    if (!postern_soak_narrow(&(PosternTour) { 0 }, backend, trouble)) {
+    if (!postern_soak_narrow(&(PosternTour) { 0 }, backend, trouble,
+                             no_preempt)) {
         fprintf(stderr, "postern-soak: no such back end, or trouble\n");
         return EXIT_FAILURE;
     }

@@ -171,18 +171,31 @@ bool postern_migrate_begin(PosternVM *src, PosternVM *dst,
            start_source(src, to, options, errp);
 }
 
+bool postern_migrate_precopy(PosternVM *src,
+                             const PosternMigrateOptions *options,
+                             Error **errp)
+{
+    return wait_until(src, deadline_of(options), "precopy", find_sent,
+                      options->precopy_bytes, errp);
+}
+
+bool postern_migrate_switch(PosternVM *src,
+                            const PosternMigrateOptions *options,
+                            Error **errp)
+{
+    return postern_vm_run(src, errp,
+                          "{ 'execute': 'migrate-start-postcopy' }") &&
+           wait_until(src, deadline_of(options), "post-copy", find_postcopy,
+                      0, errp);
+}
+
 bool postern_migrate_to_postcopy(PosternVM *src, PosternVM *dst,
                                  const PosternMigrateOptions *options,
                                  Error **errp)
 {
-    int64_t deadline = deadline_of(options);
-
     return postern_migrate_begin(src, dst, options, errp) &&
-           wait_until(src, deadline, "precopy", find_sent,
-                      options->precopy_bytes, errp) &&
-           postern_vm_run(src, errp,
-                          "{ 'execute': 'migrate-start-postcopy' }") &&
-           wait_until(src, deadline, "post-copy", find_postcopy, 0, errp);
+           postern_migrate_precopy(src, options, errp) &&
+           postern_migrate_switch(src, options, errp);
 }
 
 static uint64_t number(const QDict *from, const char *name)

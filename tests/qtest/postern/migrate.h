@@ -75,7 +75,31 @@ bool postern_migrate_begin(PosternVM *src, PosternVM *dst,
                            const PosternMigrateOptions *options, Error **errp);
 
 /**
- * postern_migrate_to_postcopy() - migrate up to the start of post-copy
+ * postern_migrate_precopy() - wait until as much was sent as @options say
+ * @src: the source
+ * @options: those given to postern_migrate_begin()
+ * @errp: set on failure
+ *
+ * Return: true when it was
+ */
+bool postern_migrate_precopy(PosternVM *src,
+                             const PosternMigrateOptions *options,
+                             Error **errp);
+
+/**
+ * postern_migrate_switch() - go over to post-copy
+ * @src: the source
+ * @options: those given to postern_migrate_begin()
+ * @errp: set on failure
+ *
+ * Return: true when the source is in post-copy (or already through with it)
+ */
+bool postern_migrate_switch(PosternVM *src,
+                            const PosternMigrateOptions *options,
+                            Error **errp);
+
+/**
+ * postern_migrate_to_postcopy() - all three of them
  * @src: where the guest runs
  * @dst: a VM started as incoming, with the same configuration
  * @options: how

@@ -127,16 +127,20 @@ void postern_relay_hold(PosternRelay *relay, bool hold)
     g_mutex_unlock(&relay->lock);
 }
 
-void postern_relay_cut(PosternRelay *relay, int only)
+bool postern_relay_cut(PosternRelay *relay, int only)
 {
+    bool any = false;
+
     g_mutex_lock(&relay->lock);
     for (int i = 0; i < relay->nconnections; i++) {
         if (only < 0 || only == i) {
             shutdown(relay->directions[i][0].from, SHUT_RDWR);
             shutdown(relay->directions[i][1].from, SHUT_RDWR);
+            any = true;
         }
     }
     g_mutex_unlock(&relay->lock);
+    return any;
 }
 
 void postern_relay_end(PosternRelay *relay)

@@ -37,8 +37,10 @@ void postern_relay_hold(PosternRelay *relay, bool hold);
  * @relay: the relay
  * @only: the number of the connection to break, in the order of their coming,
  *        or -1 for all
+ *
+ * Return: whether there was any
  */
-void postern_relay_cut(PosternRelay *relay, int only);
+bool postern_relay_cut(PosternRelay *relay, int only);
 
 /**
  * postern_relay_end() - break what is left, and free the relay

@@ -113,22 +113,27 @@ static int find_trouble(const char *name)
 }
 
 bool postern_soak_narrow(PosternTour *tour, const char *backend,
-                         const char *trouble)
+                         const char *trouble, bool no_preempt)
 {
     int n = backend ? find_backend(backend) : tour->backend;
     int what = trouble ? find_trouble(trouble) : TROUBLE_NONE;
 
-    if (n < 0 || what < 0) {
+    if (n < 0 || what < 0 || (no_preempt && what == TROUBLE_CUT_PREEMPT)) {
         return false;
     }
     tour->backend = n;
-    for (unsigned i = 0; what && i < tour->nlegs; i++) {
+    for (unsigned i = 0; i < tour->nlegs; i++) {
         PosternLeg *leg = &tour->legs[i];
 
         leg->preempt |= what == TROUBLE_CUT_PREEMPT;
+        leg->preempt &= !no_preempt;
         for (unsigned t = 0; t < POSTERN_SOAK_TROUBLES_MAX; t++) {
-            if (t == 0 || leg->troubles[t].what) {
-                leg->troubles[t].what = what;
+            PosternTrouble *planned = &leg->troubles[t].what;
+
+            if (what && (t == 0 || *planned)) {
+                *planned = what;
+            } else if (no_preempt && *planned == TROUBLE_CUT_PREEMPT) {
+                *planned = TROUBLE_CUT;
             }
         }
     }

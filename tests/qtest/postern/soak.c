@@ -17,7 +17,7 @@ enum {
     BOOT_TIMEOUT_S = 120,
     ALIVE_TIMEOUT_S = 60,
     SWEEP_TIMEOUT_S = 120,
-    LEG_TIMEOUT_S = 120,        /* without a trouble's own time */
+    LEG_TIMEOUT_S = 120,
     POLL_US = 20000,
 };
 
@@ -28,7 +28,9 @@ typedef struct Journey {
     const PosternLeg *leg;
     PosternVM *src, *dst;
     const char *directory;
-    unsigned recoveries;        /* also numbers the sockets */
+    unsigned number;            /* of the leg; with the next, names the sockets */
+    unsigned recoveries;
+    unsigned pauses;            /* of the troubles, so many may pause it */
     PosternRelay *relay;
     PosternSoakCounts *counts;
     uint64_t precopy_bytes;
@@ -60,7 +62,8 @@ static void G_GNUC_PRINTF(2, 3) step(PosternSoakCounts *counts,
 /* Each stream has sockets of its own: a path is listened at only once. */
 static char *socket_path(Journey *j, const char *end)
 {
-    return g_strdup_printf("%s/%s-%u", j->directory, end, j->recoveries);
+    return g_strdup_printf("%s/%s-%u-%u", j->directory, end, j->number,
+                           j->recoveries);
 }
 
 static bool relay_start(Journey *j, Error **errp)
@@ -128,28 +131,32 @@ static void migrate_pause(PosternVM *vm)
                                  "  'id': 'pause' }"));
 }
 
-static void trouble_begin(Journey *j, PosternTrouble what)
+static bool may_pause(PosternTrouble what)
+{
+    return what != TROUBLE_STALL && what != TROUBLE_STOP_CONT;
+}
+
+/* Return: false if it was not possible yet */
+static bool trouble_begin(Journey *j, PosternTrouble what)
 {
     switch (what) {
     case TROUBLE_CUT:
-        postern_relay_cut(j->relay, -1);
-        break;
+        return postern_relay_cut(j->relay, -1);
     case TROUBLE_CUT_PREEMPT:
-        postern_relay_cut(j->relay, 1);
-        break;
+        return postern_relay_cut(j->relay, 1);
     case TROUBLE_STALL:
     case TROUBLE_STALL_CUT:
         postern_relay_hold(j->relay, true);
-        break;
+        return true;
     case TROUBLE_PAUSE_SOURCE:
         migrate_pause(j->src);
-        break;
+        return true;
     case TROUBLE_PAUSE_DESTINATION:
         migrate_pause(j->dst);
-        break;
+        return true;
     case TROUBLE_STOP_CONT:
         postern_vm_run(j->dst, NULL, "{ 'execute': 'stop' }");
-        break;
+        return true;
     default:
         g_assert_not_reached();
     }
@@ -190,12 +197,12 @@ static bool make_trouble(Journey *j, Error **errp)
     if (!j->trouble_us) {
         j->trouble_us = now + j->leg->troubles[n].after_ms * 1000LL;
     }
-    if (now >= j->trouble_us) {
+    if (now >= j->trouble_us && trouble_begin(j, j->leg->troubles[n].what)) {
         j->trouble_us = 0;
         j->over_us = now + j->leg->troubles[n].lasts_ms * 1000LL;
+        j->pauses += may_pause(j->leg->troubles[n].what);
         j->troubles++;
         j->counts->troubles++;
-        trouble_begin(j, j->leg->troubles[n].what);
     }
     return true;
 }
@@ -233,23 +240,28 @@ static Verdict look(Journey *j, Error **errp)
         return COMPLETED;
     }
     if (is(src, "failed")) {
-        if (g_str_has_prefix(dst, "postcopy") || is(dst, "completed")) {
+        if (!j->cut_precopy || g_str_has_prefix(dst, "postcopy") ||
+            is(dst, "completed")) {
             error_setg(errp, "the source has failed, the destination is %s",
                        dst);
             return LOST;
         }
         return KEPT;
     }
-    if (is(src, "postcopy-paused") && is(dst, "completed")) {
-        return UNCONFIRMED;
-    }
-    if (is(src, "postcopy-paused") && is(dst, "postcopy-paused")) {
+    if (is(src, "postcopy-paused") &&
+        (is(dst, "postcopy-paused") || is(dst, "completed"))) {
+        if (j->recoveries >= j->pauses) {
+            error_setg(errp, "paused without a trouble that would");
+            return LOST;
+        }
+        if (is(dst, "completed")) {
+            return UNCONFIRMED;
+        }
         return recover(j, errp) ? GOES_ON : LOST;
     }
     if (is(src, "active") && !j->started && transferred >= j->precopy_bytes) {
         if (j->leg->cut_precopy && !j->cut_precopy) {
-            j->cut_precopy = true;
-            postern_relay_cut(j->relay, -1);
+            j->cut_precopy = postern_relay_cut(j->relay, -1);
         } else if (!j->cut_precopy) {
             j->started = postern_vm_run(j->src, errp,
                                         "{ 'execute':"
@@ -300,24 +312,38 @@ static void show_migration(PosternVM *vm)
     }
 }
 
-static uint64_t kvm_exits(PosternVM *vm)
+/* Counts the exits, if vCPU faults came in the way that the leg wants */
+static bool count_exits(Journey *j, Error **errp)
 {
-    QDict *info = postern_vm_qmp(vm, NULL, "{ 'execute': 'query-migrate' }");
+    QDict *info = postern_vm_qmp(j->dst, errp,
+                                 "{ 'execute': 'query-migrate' }");
     QDict *faults = info ? qdict_get_qdict(info, "postcopy-faults") : NULL;
-    uint64_t exits = faults ? qdict_get_int(faults, "kvm-exits") : 0;
+    bool ok = info != NULL;
 
+    if (faults) {
+        j->counts->kvm_exits += qdict_get_int(faults, "kvm-exits");
+    }
+    if (info && j->started &&
+        (!faults || j->leg->kvm_userfault !=
+                    g_str_equal(qdict_get_str(faults, "mechanism"),
+                                "kvm-userfault"))) {
+        error_setg(errp, "QEMU used the other mechanism");
+        ok = false;
+    }
     qobject_unref(info);
-    return exits;
+    return ok;
 }
 
 /* The one that has the guest now; the other one is ended.  NULL: none has. */
 static PosternVM *migrate(PosternVM *src, const PosternVMConfig *config,
-                          const PosternLeg *leg, const PosternTour *tour,
+                          const PosternTour *tour, unsigned number,
                           const char *directory, PosternSoakCounts *counts,
                           Error **errp)
 {
+    const PosternLeg *leg = &tour->legs[number];
     Journey j = {
         .leg = leg,
+        .number = number,
         .src = src,
         .directory = directory,
         .counts = counts,
@@ -337,7 +363,9 @@ static PosternVM *migrate(PosternVM *src, const PosternVMConfig *config,
     case UNCONFIRMED:
         counts->postcopies += verdict == COMPLETED && j.started;
         counts->unconfirmed += verdict == UNCONFIRMED;
-        counts->kvm_exits += kvm_exits(j.dst);
+        if (!count_exits(&j, errp)) {
+            return NULL;
+        }
         gone = j.src;
         j.src = NULL;
         j.dst->name = "source";
@@ -407,7 +435,7 @@ bool postern_soak_run(const PosternTour *tour, const PosternVMConfig *config,
 
         printf("  %u: %s", i + 1, text);
         fflush(stdout);
-        vm = migrate(vm, &own, &tour->legs[i], tour, directory, counts, errp);
+        vm = migrate(vm, &own, tour, i, directory, counts, errp);
         if (!vm || !examine(vm, words, counts, errp)) {
             putchar('\n');
             return false;

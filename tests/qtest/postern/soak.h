@@ -102,11 +102,12 @@ void postern_soak_plan(PosternTour *tour, uint32_t seed, unsigned number);
  * @backend: name of the memory's back end, or NULL to leave it
  * @trouble: name of what each trouble is to be, or NULL to leave them; a leg
  *           that had none gets one
+ * @no_preempt: no leg has postcopy-preempt
  *
  * Return: false if there is no such name
  */
 bool postern_soak_narrow(PosternTour *tour, const char *backend,
-                         const char *trouble);
+                         const char *trouble, bool no_preempt);
 
 /**
  * postern_soak_describe() - a tour's guest in one line, to be freed
