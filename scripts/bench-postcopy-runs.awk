@@ -7,9 +7,9 @@
 
 function value() {
     if (metric == "dst_ns")
-        return field("dst_ns") / field("requested")
+        return field("dst_ns") / field("pages")
     if (metric == "ops_per_s")
-        return field("ops") * 1000000 / field("postcopy_us")
+        return field("ops") * 1000000 / field("window_us")
     return field(metric)
 }
 

@@ -10,8 +10,11 @@
 #           pages sent unasked: how long its accesses waited, what it got done,
 #           the time to the last page
 #   walk    a guest that uses each page once, most of them missing: the
-#           processor time of the destination, its guest included, for each
-#           page that it asks for; the source is ours both times
+#           processor time of the destination, its guest included, for each of
+#           them; the source is ours both times
+#
+# An access is taken for one that waited for a page if it took 500 us or more. On
+# the one processor, with several vCPUs, some only waited for their turn.
 #
 # The environment may narrow it: VCPUS (1,2,4,8), DELAYS of the network each way
 # (0,30,1000, in us; wall), LIMITS for pages sent unasked (0,8, in MiB/s, 0 for
@@ -47,6 +50,8 @@ work=$build/bench-postcopy
 guest=testbed/guest/guest.cpio
 tab=$(printf '\t')
 
+# Where Debian has tc, and not everybody looks.
+PATH=$PATH:/usr/sbin:/sbin
 command -v tc >/dev/null || die "tc is missing, for the delays (Debian: iproute2)"
 
 # What an earlier call left would pass for this one's, should this one fail.
@@ -64,6 +69,10 @@ case $origin in
 esac
 "$root/scripts/unpack.sh" qemu "$origin" qemu-stock
 "$root/scripts/build-qemu.sh" --stock build x86_64
+stock=$(tree_version qemu "$build/qemu-stock/src")
+ours=$(tree_version qemu "$build/qemu/src")
+[ "$stock" = "$ours" ] ||
+    die "build/qemu-stock/src is QEMU $stock, ours is of $ours: remove build/qemu-stock"
 
 # in_l1 PART ROUND EXPECTED BENCH-OPTION...: one round, of that many runs
 in_l1() {
@@ -116,12 +125,12 @@ metrics() {
         printf '%s\t%s\n' p50_us "Time that an access waited, p50, us" \
             p99_us "Time that an access waited, p99, us" \
             wait_us "Time that accesses waited altogether, us" \
-            waits "Accesses that waited" \
-            ops_per_s "The guest's operations a second, in post-copy" \
+            waits "Accesses that took 500 us or more" \
+            ops_per_s "The guest's operations a second, from just before the switch" \
             postcopy_us "Time from the switch to the last page, us"
         ;;
     walk)
-        printf '%s\t%s\n' dst_ns "Processor time of the destination for a page, ns" \
+        printf '%s\t%s\n' dst_ns "Processor time of the destination for a page that is used, ns" \
             requested "Pages asked for"
         ;;
     esac
@@ -151,7 +160,7 @@ load_after=$(load)
 
 say "machine: $machine; load before: $load_before, after: $load_after"
 say "L1: Linux $(tree_version linux "$build/linux/src"), emulated, one CPU; upstream: QEMU" \
-    "$(tree_version qemu "$build/qemu-stock/src"); $rounds rounds: median (least..most)"
+    "$stock; $rounds rounds: median (least..most)"
 for part in $parts; do
     metrics "$part" | while IFS=$tab read -r metric title; do
         stats=$work/$part-$metric.stats
@@ -170,7 +179,7 @@ done >"$work/all.runs"
 strings "$work/notes" >"$work/all.notes"
 printf '%s\n' '{' "  \"machine\": \"$machine\"," \
     "  \"kernel\": \"$(tree_version linux "$build/linux/src")\"," \
-    "  \"upstream\": \"$(tree_version qemu "$build/qemu-stock/src")\"," \
+    "  \"upstream\": \"$stock\"," \
     "  \"rounds\": $rounds," \
     "  \"load_before\": \"$load_before\", \"load_after\": \"$load_after\"," \
     '  "notes": [' "$(objects "$work/all.notes")" '  ],' \

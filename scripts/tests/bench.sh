@@ -89,11 +89,11 @@ run='{"round": 2, "vcpus": 4, "mode": "plain", "limit_mib_s": 0, "delay_us": 30,
 is "post-copy: a figure as it is" "$(runs p50_us "$run\"p50_us\": 17}")" \
     "2|4 vCPUs, plain, 30 us|upstream|17"
 is "post-copy: operations in the time that it took" \
-    "$(runs ops_per_s "$run\"ops\": 30, \"postcopy_us\": 2000000}")" \
+    "$(runs ops_per_s "$run\"ops\": 30, \"postcopy_us\": 9, \"window_us\": 2000000}")" \
     "2|4 vCPUs, plain, 30 us|upstream|15"
-is "post-copy: processor time for a page that was asked for" \
-    "$(runs dst_ns "$run\"pages\": 7, \"dst_ns\": 100, \"requested\": 5}")" \
-    "2|4 vCPUs, plain, 30 us|upstream|20"
+is "post-copy: processor time for a page that was used" \
+    "$(runs dst_ns "$run\"pages\": 2, \"dst_ns\": 100, \"requested\": 5}")" \
+    "2|4 vCPUs, plain, 30 us|upstream|50"
 is "post-copy: a limit makes another group" \
     "$(runs waits "$(echo "$run\"waits\": 3}" | sed 's/s": 0/s": 8/')")" \
     "2|4 vCPUs, plain, 30 us, 8 MiB/s|upstream|3"

@@ -31,8 +31,9 @@
  *   POSTERN bad sum worker=N found=X expected=X
  *   POSTERN sweep words=N bad=N            the answer to "check": all words
  *   POSTERN walked pages=N                 the answer to "walk": the workers
- *                                          have used one word of each page, in
- *                                          random order; after "pause" they do
+ *                                          have used one word of each page of
+ *                                          words, in great strides; after
+ *                                          "pause", which has no answer, they do
  *                                          nothing else but that and "check"
  *   POSTERN marked ops=N                   the answer to "mark"
  *   POSTERN waits ops=N waits=N wait_us=N p50_us=N p99_us=N
