@@ -123,21 +123,39 @@ uint64_t guest_faults(QTestState *who)
            faults_get(who, "userfaultfd-async");
 }
 
+/*
+ * What both QEMUs say on stderr, for when something goes wrong.  Much of it is
+ * expected, and TAP has no place for it.
+ */
+static int messages = -1;
+
+static void show_lines(const char *text)
+{
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+
+    for (char **line = lines; *line; line++) {
+        g_test_message("%s", g_strchomp(*line));
+    }
+}
+
 /* Of a VM that does not do what it should: what it does do, into the log */
 static void show_state(QTestState *who)
 {
+    char text[8192] = "";
+
     static const char * const commands[] = {
         "info status", "info migrate", "info registers -a",
     };
 
     for (int i = 0; i < ARRAY_SIZE(commands); i++) {
         g_autofree char *answer = qtest_hmp(who, "%s", commands[i]);
-        g_auto(GStrv) lines = g_strsplit(answer, "\n", -1);
 
         g_test_message("%s:", commands[i]);
-        for (char **line = lines; *line; line++) {
-            g_test_message("%s", g_strchomp(*line));
-        }
+        show_lines(answer);
+    }
+    if (pread(messages, text, sizeof(text) - 1, 0) > 0) {
+        g_test_message("messages:");
+        show_lines(text);
     }
 }
 
@@ -152,10 +170,32 @@ void wait_for_guest_faults(QTestState *who, uint64_t goal)
     }
 }
 
+/* As migrate_start(), with a new file for their messages */
+static bool start_both(MigrateStart *start, QTestState **from, QTestState **to)
+{
+    g_autofree char *path = g_strdup_printf("%s/messages",
+                                            migration_get_env()->tmpfs);
+    g_autofree char *redirect = g_strdup_printf("2>>%s", path);
+    bool skipped;
+
+    if (messages >= 0) {
+        close(messages);
+    }
+    messages = open(path, O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
+    g_assert_cmpint(messages, >=, 0);
+    start->opts_source = redirect;
+    start->opts_target = redirect;
+    skipped = migrate_start(from, to, "defer", start);
+    start->opts_source = NULL;
+    start->opts_target = NULL;
+    unlink(path);
+    return !skipped;
+}
+
 bool begin_with(MigrateStart *start, QTestState **from, QTestState **to,
                 unsigned faults, Setting capability, const char *other)
 {
-    if (migrate_start(from, to, "defer", start)) {
+    if (!start_both(start, from, to)) {
         return false;
     }
     migrate_set_capability(*from, "postcopy-ram", true);
