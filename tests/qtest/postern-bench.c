@@ -6,8 +6,8 @@
  * tables of them.  Each side has a guest of its own, which goes from one VM to
  * the next; while one migrates, the other is stopped.  With --walk the guest
  * has a fixed work, each page once, and what counts is the processor time that
- * the destination takes for it; else it goes on at random, and what counts is how
- * long its accesses waited.
+ * the destination takes for it; else it goes on at random, and what counts is
+ * how long its accesses waited.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -222,8 +222,8 @@ static PosternVM *migrate(PosternVM *src, bool preempt, unsigned limit_mib,
  * Of accesses that waited, from just before the switch to just after the last
  * page: how many, how long together, p50 and p99; the guest's operations
  * meanwhile; the time from when it runs on the destination to the last page,
- * and that from just before the switch.  Or of a walk: its pages, and the processor
- * time of the destination, its guest included, for it.
+ * and that from just before the switch.  Or of a walk: its pages, and the
+ * processor time of the destination, its guest included, for it.
  */
 static void print_result(Side side, bool preempt, unsigned limit_mib,
                          unsigned delay_us, const Result *result)

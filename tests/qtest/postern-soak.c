@@ -151,22 +151,38 @@ static bool tour_make(uint32_t seed, unsigned number, unsigned limit)
     return ok;
 }
 
+#define HUGE_PAGES_PATH "/sys/kernel/mm/hugepages/hugepages-2048kB/"
+
+static int huge_pages(const char *name)
+{
+    g_autofree char *path = g_strconcat(HUGE_PAGES_PATH, name, NULL);
+    g_autofree char *text = NULL;
+
+    return g_file_get_contents(path, &text, NULL, NULL) ? atoi(text) : 0;
+}
+
 /* Where there are none, the tours with huge pages would fail */
 static void reserve_huge_pages(void)
 {
-    const char *path =
-        "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
-    g_autofree char *text = NULL;
-    FILE *file = fopen(path, "r+");
+    FILE *file = fopen(HUGE_PAGES_PATH "nr_hugepages", "r+");
 
     if (file) {
         fprintf(file, "%d", HUGE_PAGES);
         fclose(file);
     }
-    if (!g_file_get_contents(path, &text, NULL, NULL) ||
-        atoi(text) < HUGE_PAGES) {
-        fprintf(stderr, "postern-soak: %s is not %d\n", path, HUGE_PAGES);
+    if (huge_pages("nr_hugepages") < HUGE_PAGES) {
+        fprintf(stderr, "postern-soak: cannot reserve %d huge pages\n",
+                HUGE_PAGES);
         exit(EXIT_FAILURE);
+    }
+}
+
+/* A tour's QEMUs may still be on their way out; the next wants their pages. */
+static void wait_for_huge_pages(void)
+{
+    for (int i = 0; i < 600 && huge_pages("free_hugepages") < HUGE_PAGES;
+         i++) {
+        g_usleep(50000);
     }
 }
 
@@ -248,6 +264,7 @@ int main(int argc, char **argv)
         unsigned number = first + tours++;
 
         postern_soak_plan(&tour, seed, number);
+        wait_for_huge_pages();
         failed += !tour_make(seed, number, migrations - done);
         done += tour.nlegs;
         printf("-- %u of %d migrations, %u failed\n", MIN(done, migrations),

@@ -52,7 +52,11 @@ static void *carry(void *opaque)
     char buf[16 * 1024];
     ssize_t len;
 
-    while ((len = RETRY_ON_EINTR(read(direction->from, buf, sizeof(buf)))) > 0) {
+    for (;;) {
+        len = RETRY_ON_EINTR(read(direction->from, buf, sizeof(buf)));
+        if (len <= 0) {
+            break;
+        }
         wait_while_held(direction->relay);
         if (qemu_write_full(direction->to, buf, len) != len) {
             break;

@@ -28,7 +28,7 @@ typedef struct Journey {
     const PosternLeg *leg;
     PosternVM *src, *dst;
     const char *directory;
-    unsigned number;            /* of the leg; with the next, names the sockets */
+    unsigned number;            /* of the leg */
     unsigned recoveries;
     unsigned pauses;            /* of the troubles, so many may pause it */
     PosternRelay *relay;
