@@ -1,15 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# build-qemu.sh [VARIANT] configure  sets up build/qemu/out by QEMU's configure
-# build-qemu.sh [VARIANT] build ARCH [STAMP]
+# build-qemu.sh [--stock] configure  sets up build/qemu/out by QEMU's configure
+# build-qemu.sh [--stock] build ARCH [STAMP]
 #                                    builds there what is used of the target
 #                                    ARCH; touches STAMP when something came
 #                                    out new
 #
-# VARIANT, of x86_64 only, is one of these:
-#   --stock     QEMU as it came, in build/qemu-stock/out
-#   --sanitize  with AddressSanitizer and UBSan, in build/qemu/out-sanitize
+# With --stock, QEMU as it came, for x86_64 only, in build/qemu-stock/out.
 
 set -eu
 
@@ -17,17 +15,13 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/common.sh
 . "$root/scripts/common.sh"
 
-tree=qemu out_name=out variant=''
-case $1 in
---stock) variant=$1 tree=qemu-stock ;;
---sanitize) variant=$1 out_name=out-sanitize ;;
-esac
-[ -z "$variant" ] || shift
-out=$build/$tree/$out_name
+tree=qemu targets=$(target_list)
+if [ "${1:-}" = --stock ]; then
+    tree=qemu-stock targets=x86_64-softmmu
+    shift
+fi
+out=$build/$tree/out
 ccache_for "$tree"
-
-targets=$(target_list)
-[ -z "$variant" ] || targets=x86_64-softmmu
 
 # Only what a test host and its guests use, so that a build stays short.
 # virtfs (with attr) carries L1's root file system, slirp a guest's network.
@@ -42,7 +36,6 @@ set -- "$@" -- \
 case $targets in
 *aarch64*) set -- "$@" --with-devices-aarch64=testbed ;;
 esac
-[ "$variant" != --sanitize ] || set -- "$@" --enable-asan --enable-ubsan
 
 command=$1 arch='' stamp=''
 shift
@@ -83,7 +76,7 @@ configure_qemu() {
     if ! is_configured "$@"; then
         mkdir -p "$out"
         cd "$out"
-        logged "qemu$variant-configure" ../src/configure "$@" ||
+        logged "$tree-configure" ../src/configure "$@" ||
             die "QEMU's configure failed"
     fi
     link_firmware
@@ -93,16 +86,16 @@ configure_qemu() {
 # tests and every test program of ours
 programs() {
     echo "qemu-system-$arch"
-    [ "$arch" = x86_64 ] && [ "$variant" != --stock ] || return 0
+    [ "$arch" = x86_64 ] && [ "$tree" = qemu ] || return 0
     echo tests/qtest/migration-test
     ninja -C "$out" -t targets all |
         sed -n 's,^\(tests/[a-z]*/[a-z0-9-]*\(postern\|postcopy\)[a-z0-9-]*\): [a-z]*_LINKER.*,\1,p'
 }
 
 build_qemu() {
-    log=qemu-build title=QEMU
+    log=$tree-build title=QEMU
     [ "$arch" = x86_64 ] || log=qemu-$arch-build title="QEMU for $arch"
-    [ -z "$variant" ] || log=qemu$variant-build title="QEMU ${variant#--}"
+    [ "$tree" = qemu ] || title='stock QEMU'
     configure_qemu "$@"
     # A change to a build description is taken in first: it may add programs.
     watched "$log" QEMU ninja -C "$out" build.ninja || die "QEMU: no build"
@@ -122,5 +115,5 @@ build_qemu() {
 case $command:$arch in
 configure:) configure_qemu "$@" ;;
 build:?*) build_qemu "$@" ;;
-*) die "usage: build-qemu.sh [--stock|--sanitize] configure | build ARCH [STAMP]" ;;
+*) die "usage: build-qemu.sh [--stock] configure | build ARCH [STAMP]" ;;
 esac
