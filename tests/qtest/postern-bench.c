@@ -60,11 +60,7 @@ typedef struct Result {
 
 static void on_failure(const char *reason)
 {
-    g_autofree char *text = NULL;
-
-    if (g_file_get_contents(config.log, &text, NULL, NULL)) {
-        fputs(text, stderr);
-    }
+    postern_program_show_log(config.log);
     g_unlink(config.log);
     g_rmdir(directory);
 }

@@ -85,18 +85,9 @@ static void remove_directory(void)
     g_rmdir(directory);
 }
 
-static void show_log(void)
-{
-    g_autofree char *text = NULL;
-
-    if (g_file_get_contents(config.log, &text, NULL, NULL)) {
-        fputs(text, stderr);
-    }
-}
-
 static void on_failure(const char *reason)
 {
-    show_log();
+    postern_program_show_log(config.log);
     write_json(reason);
     remove_directory();
 }

@@ -11,6 +11,7 @@
 #include <glib/gstdio.h>
 #include <sys/wait.h>
 #include "qemu/cutils.h"
+#include "postern/program.h"
 #include "postern/soak.h"
 
 /* More than what all waits of a tour's step may take together */
@@ -24,39 +25,10 @@ static char *backend, *trouble;
 static gboolean no_preempt;
 static PosternSoakCounts *counts;
 
-static void do_nothing(void *unused)
-{
-}
-
+/* QEMU has died: this tour is over */
 static void on_abort(int signum)
 {
     _exit(EXIT_FAILURE);
-}
-
-/* As in the demo: end at once when libqtest aborts, for QEMU has died */
-static void end_on_abort(void)
-{
-    struct sigaction action = {
-        .sa_handler = on_abort,
-        .sa_flags = SA_RESETHAND,
-    };
-
-    qtest_add_abrt_handler(do_nothing, NULL);
-    sigaction(SIGABRT, &action, NULL);
-}
-
-/* libqtest logs each command line through g_print(). */
-static void print_nothing(const char *text)
-{
-}
-
-static void show_log(const char *log)
-{
-    g_autofree char *text = NULL;
-
-    if (g_file_get_contents(log, &text, NULL, NULL)) {
-        fputs(text, stderr);
-    }
 }
 
 static void G_NORETURN tour_main(const PosternTour *tour,
@@ -65,8 +37,7 @@ static void G_NORETURN tour_main(const PosternTour *tour,
     Error *err = NULL;
     bool ok;
 
-    g_set_print_handler(print_nothing);
-    end_on_abort();
+    postern_program_take_abort(on_abort);
     signal(SIGPIPE, SIG_IGN);
     ok = postern_soak_run(tour, &config, directory, counts, &err);
     fflush(stdout);
@@ -145,7 +116,7 @@ static bool tour_make(uint32_t seed, unsigned number, unsigned limit)
                 trouble ? " --trouble=" : "", trouble ?: "",
                 no_preempt ? " --no-preempt" : "",
                 hung ? ", hung" : "", counts->step);
-        show_log(log);
+        postern_program_show_log(log);
     }
     remove_directory(directory);
     return ok;

@@ -63,20 +63,35 @@ static void do_nothing(void *unused)
 {
 }
 
+/* libqtest logs each command line through g_print(), like a TAP test. */
+static void print_nothing(const char *text)
+{
+}
+
 /*
  * libqtest aborts when QEMU dies under its hands.  Its handler then waits
  * for each QEMU to end; a hook that never goes away keeps libqtest from
  * putting that handler in the place of ours.
  */
-static void give_reason_on_abort(void)
+void postern_program_take_abort(void (*handler)(int signum))
 {
     struct sigaction action = {
-        .sa_handler = on_abort,
+        .sa_handler = handler,
         .sa_flags = SA_RESETHAND,
     };
 
+    g_set_print_handler(print_nothing);
     qtest_add_abrt_handler(do_nothing, NULL);
     sigaction(SIGABRT, &action, NULL);
+}
+
+void postern_program_show_log(const char *path)
+{
+    g_autofree char *text = NULL;
+
+    if (g_file_get_contents(path, &text, NULL, NULL)) {
+        fputs(text, stderr);
+    }
 }
 
 /* libqtest waits without limit for the answer of a QEMU that hangs. */
@@ -92,11 +107,6 @@ static void *watch_over(void *unused)
     postern_program_fail(reason);
 }
 
-/* libqtest logs each command line through g_print(), like a TAP test. */
-static void print_nothing(const char *text)
-{
-}
-
 void postern_program_init(const char *name, unsigned limit_s,
                           void (*cleanup)(const char *reason))
 {
@@ -105,7 +115,6 @@ void postern_program_init(const char *name, unsigned limit_s,
     step_limit_s = limit_s;
     step_deadline_s = limit_s;
     started = g_get_monotonic_time();
-    g_set_print_handler(print_nothing);
-    give_reason_on_abort();
+    postern_program_take_abort(on_abort);
     g_thread_unref(g_thread_new("watchdog", watch_over, NULL));
 }

@@ -23,6 +23,20 @@ void postern_program_init(const char *name, unsigned step_limit_s,
                           void (*cleanup)(const char *reason));
 
 /**
+ * postern_program_take_abort() - only this much of postern_program_init()
+ * @handler: called when libqtest aborts; must end the process
+ *
+ * libqtest's log of command lines goes nowhere from then on, too.
+ */
+void postern_program_take_abort(void (*handler)(int signum));
+
+/**
+ * postern_program_show_log() - print a file on stderr, if there is one
+ * @path: where QEMU's messages went
+ */
+void postern_program_show_log(const char *path);
+
+/**
  * postern_program_step() - begin a step, and say so
  * @fmt: what it does
  */

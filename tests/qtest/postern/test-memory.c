@@ -8,6 +8,7 @@
 
 #include "qemu/osdep.h"
 #include "libqtest.h"
+#include "migration/migration-qmp.h"
 #include "test-util.h"
 
 /* All of the guest's memory from one backend */
@@ -109,9 +110,7 @@ void add_memory_cases(void)
                                                 memories[i].name);
 
         qtest_add_data_func(path, &memories[i], test_memory);
-        if (i == 0) {
-            qtest_add_data_func("/postern/memory/hugetlb-recovery",
-                                &memories[i], test_huge_recovery);
-        }
     }
+    qtest_add_data_func("/postern/memory/hugetlb-recovery", &memories[0],
+                        test_huge_recovery);
 }

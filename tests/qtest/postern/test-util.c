@@ -141,11 +141,10 @@ static void show_lines(const char *text)
 /* Of a VM that does not do what it should: what it does do, into the log */
 static void show_state(QTestState *who)
 {
-    char text[8192] = "";
-
     static const char * const commands[] = {
         "info status", "info migrate", "info registers -a",
     };
+    char text[8192] = "";
 
     for (int i = 0; i < ARRAY_SIZE(commands); i++) {
         g_autofree char *answer = qtest_hmp(who, "%s", commands[i]);
