@@ -52,6 +52,7 @@ enum action {
 	FORGET,
 	COLLAPSE,
 	COLD,
+	ARRIVE,
 	NR_ACTIONS
 };
 
@@ -65,6 +66,7 @@ static const char * const action_names[] = {
 	[FORGET]		= "forgotten",
 	[COLLAPSE]		= "collapsed",
 	[COLD]			= "made cold",
+	[ARRIVE]		= "brought as a whole",
 };
 
 static uint64_t nr_actions[NR_ACTIONS];
@@ -271,6 +273,36 @@ static void share_by_fork(void)
 	TEST_ASSERT_EQ(waitpid(pid, NULL, 0), pid);
 }
 
+/* Whatever is missing now leads to a huge mapping as soon as it is accessed. */
+static void arrive(struct range range, uint32_t flags)
+{
+	int page;
+
+	mark(range, flags & ~KVM_MEM_LOG_DIRTY_PAGES);
+	for (page = 0; page < UF_NPAGES; page++)
+		serve_locked(page);
+	/* It may not work out, for want of a huge page. */
+	madvise(uf.mem, UF_SIZE, MADV_COLLAPSE);
+}
+
+static uint64_t guest_ops_of(int id)
+{
+	return READ_ONCE(*(uint64_t *)addr_gva2hva(uf.vm, (vm_vaddr_t)&guest_ops[id]));
+}
+
+/* Each vCPU has been in this memory, on however slow a machine. */
+static void wait_for_guest(void)
+{
+	uint64_t from[UF_MAX_VCPUS];
+	int id;
+
+	for (id = 0; id < uf.nr_vcpus; id++)
+		from[id] = guest_ops_of(id);
+	for (id = 0; id < uf.nr_vcpus; id++)
+		while (guest_ops_of(id) < from[id] + 16)
+			usleep(1000);
+}
+
 static void act(struct guest_random_state *rng)
 {
 	enum action action = guest_random_u32(rng) % NR_ACTIONS;
@@ -308,11 +340,17 @@ static void act(struct guest_random_state *rng)
 	case COLD:
 		madvise(uf_page_hva(&uf, range.first), size, MADV_COLD);
 		break;
+	case ARRIVE:
+		arrive(range, flags);
+		break;
 	case NR_ACTIONS:
 		break;
 	}
 	pthread_rwlock_unlock(&lock);
 	nr_actions[action]++;
+
+	if (action == ARRIVE)
+		wait_for_guest();
 }
 
 static uint64_t total(const uint64_t *counts, int n)
@@ -328,7 +366,7 @@ static void run_fuzz(int nr_vcpus, int seconds)
 {
 	struct guest_random_state rng = new_guest_random_state(seed);
 	pthread_t threads[UF_MAX_VCPUS];
-	uint64_t *ops, huge_pages = 0;
+	uint64_t huge_pages = 0;
 	unsigned long id;
 	time_t end;
 	int page, i;
@@ -347,19 +385,22 @@ static void run_fuzz(int nr_vcpus, int seconds)
 	for (id = 0; id < nr_vcpus; id++)
 		uf_start_thread(&threads[id], vcpu_thread, (void *)id);
 
-	for (end = time(NULL) + seconds; time(NULL) < end;) {
+	/* A slow machine may not have come to all of it by then. */
+	end = time(NULL) + seconds;
+	while (time(NULL) < end ||
+	       (!(huge_pages && total(nr_exits, nr_vcpus)) &&
+		time(NULL) < end + 10 * seconds)) {
 		act(&rng);
 		usleep(guest_random_u32(&rng) % 3000);
 		huge_pages = max(huge_pages, uf_huge_mappings(&uf));
 	}
+	wait_for_guest();
 
 	stop = true;
 	sync_global_to_guest(uf.vm, stop);
 	for (id = 0; id < nr_vcpus; id++) {
 		pthread_join(threads[id], NULL);
-		ops = addr_gva2hva(uf.vm, (vm_vaddr_t)&guest_ops[id]);
-		TEST_ASSERT(*ops, "vCPU %lu did nothing", id);
-		guest_ops[id] = *ops;
+		guest_ops[id] = guest_ops_of(id);
 	}
 
 	TEST_ASSERT(total(nr_exits, nr_vcpus), "no exit: userfault wasn't on");
