@@ -10,6 +10,7 @@ one.  Fails if anything failed, or if nothing ran, or if STATUS, that of "meson
 test", says that it failed without a test that did: then it has not run all.
 """
 
+import collections
 import json
 import os
 import re
@@ -23,6 +24,8 @@ EMPTY_PLAN = re.compile(r'^1\.\.0\s*$', re.MULTILINE)
 # testbed/no-reports.sh by the first of these.
 TESTBED_STATUS = {123: "L1's kernel reported a mistake",
                   124: 'timed out in L1', 125: 'the testbed itself failed'}
+
+END_LINES = 12
 
 
 class Summary:
@@ -96,6 +99,13 @@ def write_log(logdir, test):
     return path
 
 
+def show_end(log):
+    """What a failed test said last: not everyone who reads this has its log."""
+    with open(log, encoding='utf-8') as lines:
+        for line in collections.deque(lines, END_LINES):
+            print('        | ' + line.rstrip())
+
+
 def main():
     testlog, logdir, status = sys.argv[1:]
     os.makedirs(logdir, exist_ok=True)
@@ -117,11 +127,14 @@ def main():
             print(f'    {title}: {reason}')
     if summary.failed:
         print('failed:')
+        shown = set()
         for title, reason in summary.failed:
             print(f'    {title}: {reason}')
             log = logs.get(title) or logs.get(title.split(': ')[0])
-            if log:
+            if log and log not in shown:
                 print(f'        {os.path.relpath(log)}')
+                show_end(log)
+                shown.add(log)
     print(f'{summary.passed} passed, {len(summary.failed)} failed')
     return 1 if summary.failed or not summary.passed else 0
 

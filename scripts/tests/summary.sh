@@ -34,7 +34,7 @@ matches "a skipped program with its reason" "$said" 'missing: .*needs more'
 
 {
     entry plain OK 0 ''
-    entry cases FAIL 1 'ok 1 /a/one\nnot ok 2 /a/two\nBail out!\n'
+    entry cases FAIL 1 'ok 1 /a/one\nnot ok 2 /a/two\nnot ok 3 /a/three\nBail out!\n'
     entry died ERROR 125 'ok 1 /b/one\n'
     entry reported FAIL 123 ''
     entry abort ERROR 134 'ok 1 /c/one\nBail out! it was so\n'
@@ -42,7 +42,7 @@ matches "a skipped program with its reason" "$said" 'missing: .*needs more'
     entry nothing SKIP 0 'TAP version 13\n1..0\n'
 } >"$work/log"
 said=$(summary 1)
-matches "failures are counted" "$said" '^4 passed, 6 failed$'
+matches "failures are counted" "$said" '^4 passed, 7 failed$'
 matches "a program that had no such case" "$said" 'nothing: no such test case'
 matches "a failed case" "$said" 'cases: /a/two'
 matches "a testbed that died is no failed test" "$said" 'died: the testbed itself failed'
@@ -50,6 +50,9 @@ matches "a kernel that found a mistake" "$said" "reported: L1's kernel reported 
 matches "a program that gave up, with its words" "$said" 'abort: Bail out! it was so'
 matches "one that hung" "$said" 'slow: no end after'
 matches "and makes it fail" "$said" '^status 1$'
+matches "what a failed program said last" "$said" '^ *| not ok 2 /a/two$'
+is "once, however many of its cases failed" \
+    "$(printf '%s\n' "$said" | grep -c '| Bail out!$')" 1
 
 : >"$work/log"
 matches "no test at all is a failure" "$(summary)" '^status 1$'

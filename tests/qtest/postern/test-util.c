@@ -142,7 +142,7 @@ static void show_lines(const char *text)
 static void show_state(QTestState *who)
 {
     static const char * const commands[] = {
-        "info status", "info migrate", "info registers -a",
+        "info registers -a", "info migrate", "info status",
     };
     char text[8192] = "";
 
