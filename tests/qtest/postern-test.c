@@ -31,6 +31,8 @@ int main(int argc, char **argv)
     add_memory_cases();
     add_trouble_cases();
     add_end_cases();
+    add_life_cases();
+    add_slots_cases();
 
     ret = g_test_run();
     migration_env_clean(env);

@@ -37,6 +37,8 @@ static const char * const trouble_names[] = {
     [TROUBLE_PAUSE_SOURCE] = "pause-source",
     [TROUBLE_PAUSE_DESTINATION] = "pause-destination",
     [TROUBLE_STOP_CONT] = "stop-cont",
+    [TROUBLE_SLOTS] = "slots",
+    [TROUBLE_DIRTY_LOG] = "dirty-log",
 };
 
 /* One of so many */

@@ -9,8 +9,10 @@
 #include "guest.h"
 #include "migrate.h"
 #include "qobject/qdict.h"
+#include "q35.h"
 #include "relay.h"
 #include "soak.h"
+#include "vcpus.h"
 
 /* Limits for a busy emulated host; what takes longer counts as hung. */
 enum {
@@ -133,11 +135,20 @@ static void migrate_pause(PosternVM *vm)
 
 static bool may_pause(PosternTrouble what)
 {
-    return what != TROUBLE_STALL && what != TROUBLE_STOP_CONT;
+    switch (what) {
+    case TROUBLE_CUT:
+    case TROUBLE_CUT_PREEMPT:
+    case TROUBLE_STALL_CUT:
+    case TROUBLE_PAUSE_SOURCE:
+    case TROUBLE_PAUSE_DESTINATION:
+        return true;
+    default:
+        return false;
+    }
 }
 
 /* Return: false if it was not possible yet */
-static bool trouble_begin(Journey *j, PosternTrouble what)
+static bool trouble_begin(Journey *j, PosternTrouble what, unsigned lasts_ms)
 {
     switch (what) {
     case TROUBLE_CUT:
@@ -157,6 +168,16 @@ static bool trouble_begin(Journey *j, PosternTrouble what)
     case TROUBLE_STOP_CONT:
         postern_vm_run(j->dst, NULL, "{ 'execute': 'stop' }");
         return true;
+    case TROUBLE_SLOTS:
+        postern_bios_writable(j->dst->qts, true);
+        return true;
+    case TROUBLE_DIRTY_LOG:
+        /* It may be at it still, because of the trouble before */
+        postern_vm_run(j->dst, NULL, "{ 'execute': 'calc-dirty-rate',"
+                       "  'arguments': { 'mode': 'dirty-bitmap',"
+                       "    'calc-time-unit': 'millisecond',"
+                       "    'calc-time': %u } }", lasts_ms);
+        return true;
     default:
         g_assert_not_reached();
     }
@@ -173,6 +194,9 @@ static bool trouble_end(Journey *j, PosternTrouble what, Error **errp)
         return true;
     case TROUBLE_STOP_CONT:
         return postern_vm_run(j->dst, errp, "{ 'execute': 'cont' }");
+    case TROUBLE_SLOTS:
+        postern_bios_writable(j->dst->qts, false);
+        return true;
     default:
         return true;
     }
@@ -197,7 +221,8 @@ static bool make_trouble(Journey *j, Error **errp)
     if (!j->trouble_us) {
         j->trouble_us = now + j->leg->troubles[n].after_ms * 1000LL;
     }
-    if (now >= j->trouble_us && trouble_begin(j, j->leg->troubles[n].what)) {
+    if (now >= j->trouble_us && trouble_begin(j, j->leg->troubles[n].what,
+                                              j->leg->troubles[n].lasts_ms)) {
         j->trouble_us = 0;
         j->over_us = now + j->leg->troubles[n].lasts_ms * 1000LL;
         j->pauses += may_pause(j->leg->troubles[n].what);
@@ -384,6 +409,16 @@ static PosternVM *migrate(PosternVM *src, const PosternVMConfig *config,
     return j.dst ?: j.src;
 }
 
+/* Of a guest that does not do what it should */
+static void show_vcpus(PosternVM *vm)
+{
+    if (vm && qtest_probe_child(vm->qts)) {
+        g_autofree char *text = postern_vcpus_describe(vm->qts);
+
+        fprintf(stderr, "%s:\n%s", vm->name, text);
+    }
+}
+
 static bool examine(PosternVM *vm, uint64_t words, PosternSoakCounts *counts,
                     Error **errp)
 {
@@ -426,6 +461,7 @@ bool postern_soak_run(const PosternTour *tour, const PosternVMConfig *config,
     step(counts, "the guest boots");
     vm = postern_vm_start("source", &own, false, errp);
     if (!vm || !postern_guest_wait_ready(vm, BOOT_TIMEOUT_S, &words, errp)) {
+        show_vcpus(vm);
         return false;
     }
     for (unsigned i = 0; i < tour->nlegs; i++) {
@@ -438,6 +474,7 @@ bool postern_soak_run(const PosternTour *tour, const PosternVMConfig *config,
         vm = migrate(vm, &own, tour, i, directory, counts, errp);
         if (!vm || !examine(vm, words, counts, errp)) {
             putchar('\n');
+            show_vcpus(vm);
             return false;
         }
         counts->migrations++;

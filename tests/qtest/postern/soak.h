@@ -20,6 +20,8 @@ typedef enum PosternTrouble {
     TROUBLE_PAUSE_SOURCE,       /* migrate-pause */
     TROUBLE_PAUSE_DESTINATION,
     TROUBLE_STOP_CONT,          /* the guest is stopped for a while */
+    TROUBLE_SLOTS,              /* the slot of most memory changes, and back */
+    TROUBLE_DIRTY_LOG,          /* all slots log what is dirtied for a while */
     TROUBLE__MAX,
 } PosternTrouble;
 

@@ -13,28 +13,6 @@
 #include "qobject/qdict.h"
 #include "test-util.h"
 
-/*
- * Begin post-copy, and return when the destination's vCPU waits for a page
- * that does not come, because the source's process is stopped.  The source
- * must be continued, or killed, by the caller.
- */
-static bool begin_and_hold(QTestState **from, QTestState **to)
-{
-    if (!begin(from, to, ON, NULL)) {
-        return false;
-    }
-    kill(qtest_pid(*from), SIGSTOP);
-    /* Pages on their way still come; the first that does not is the last */
-    for (int i = 0, same = 0; same < 10; i++) {
-        uint64_t before = faults_get(*to, "requested");
-
-        g_assert_cmpint(i, <, POLLS_MAX);
-        g_usleep(POLL_US);
-        same = faults_get(*to, "requested") == before ? same + 1 : 0;
-    }
-    return true;
-}
-
 /* Stopped and continued while it waits, a vCPU carries on */
 static void test_stop_cont(void)
 {

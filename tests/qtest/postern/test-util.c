@@ -16,6 +16,7 @@
 #include "qobject/qjson.h"
 #include "qobject/qlist.h"
 #include "test-util.h"
+#include "vcpus.h"
 
 bool host_has_userfault(void)
 {
@@ -141,21 +142,16 @@ static void show_lines(const char *text)
 /* Of a VM that does not do what it should: what it does do, into the log */
 static void show_state(QTestState *who)
 {
-    static const char * const commands[] = {
-        "info registers -a", "info migrate", "info status",
-    };
+    g_autofree char *migration = qtest_hmp(who, "info migrate");
+    g_autofree char *vcpus = postern_vcpus_describe(who);
     char text[8192] = "";
 
-    for (int i = 0; i < ARRAY_SIZE(commands); i++) {
-        g_autofree char *answer = qtest_hmp(who, "%s", commands[i]);
-
-        g_test_message("%s:", commands[i]);
-        show_lines(answer);
-    }
     if (pread(messages, text, sizeof(text) - 1, 0) > 0) {
         g_test_message("messages:");
         show_lines(text);
     }
+    show_lines(migration);
+    show_lines(vcpus);
 }
 
 void wait_for_guest_faults(QTestState *who, uint64_t goal)
@@ -227,6 +223,31 @@ bool begin(QTestState **from, QTestState **to, Setting capability,
     MigrateStart start = { .oob = true };
 
     return begin_with(&start, from, to, 20, capability, other);
+}
+
+bool begin_and_hold_with(MigrateStart *start, QTestState **from,
+                         QTestState **to)
+{
+    if (!begin_with(start, from, to, 20, ON, NULL)) {
+        return false;
+    }
+    kill(qtest_pid(*from), SIGSTOP);
+    /* Pages on their way still come; the first that does not is the last */
+    for (int i = 0, same = 0; same < 10; i++) {
+        uint64_t before = faults_get(*to, "requested");
+
+        g_assert_cmpint(i, <, POLLS_MAX);
+        g_usleep(POLL_US);
+        same = faults_get(*to, "requested") == before ? same + 1 : 0;
+    }
+    return true;
+}
+
+bool begin_and_hold(QTestState **from, QTestState **to)
+{
+    MigrateStart start = { .oob = true };
+
+    return begin_and_hold_with(&start, from, to);
 }
 
 void finish(QTestState *from, QTestState *to, bool kvm)

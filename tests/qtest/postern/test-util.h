@@ -60,6 +60,18 @@ bool begin_with(MigrateStart *start, QTestState **from, QTestState **to,
 bool begin(QTestState **from, QTestState **to, Setting capability,
            const char *other);
 
+/**
+ * begin_and_hold_with: begin post-copy, and return when the destination's vCPU
+ * waits for a page that does not come
+ *
+ * The source's process is stopped; the caller must continue or kill it.
+ */
+bool begin_and_hold_with(MigrateStart *start, QTestState **from,
+                         QTestState **to);
+
+/** begin_and_hold: the same with the usual machine */
+bool begin_and_hold(QTestState **from, QTestState **to);
+
 /** finish: let the rest come, and check what the guest made of it */
 void finish(QTestState *from, QTestState *to, bool kvm);
 
@@ -89,5 +101,7 @@ void add_postcopy_cases(void);
 void add_memory_cases(void);
 void add_trouble_cases(void);
 void add_end_cases(void);
+void add_life_cases(void);
+void add_slots_cases(void);
 
 #endif

@@ -1,0 +1,43 @@
+/*
+ * The host bridge of q35, as a guest's firmware would set it up
+ *
+ * The guest must not use PCI's configuration space at the same time.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef POSTERN_Q35_H
+#define POSTERN_Q35_H
+
+#include "libqtest.h"
+
+/**
+ * postern_pci_read() - read a device's configuration space
+ * @who: the VM
+ * @device: number on bus 0; its function 0
+ * @reg: aligned to 4
+ *
+ * Return: four bytes of it
+ */
+uint32_t postern_pci_read(QTestState *who, unsigned device, unsigned reg);
+
+/**
+ * postern_pci_write() - write to a device's configuration space
+ * @who: the VM
+ * @device: number on bus 0; its function 0
+ * @reg: aligned to 4
+ * @value: four bytes
+ */
+void postern_pci_write(QTestState *who, unsigned device, unsigned reg,
+                       uint32_t value);
+
+/**
+ * postern_bios_writable() - make the RAM just below 1 MiB writable or not
+ * @who: the VM; its firmware has made it read-only
+ * @writable: what it shall be
+ *
+ * With that the RAM from 1 MiB on gets another memslot: while it is writable,
+ * one begins below and goes on to the end.
+ */
+void postern_bios_writable(QTestState *who, bool writable);
+
+#endif

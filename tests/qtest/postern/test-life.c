@@ -1,0 +1,218 @@
+/*
+ * postern-test: what happens to a VM and its vCPUs in the middle of post-copy
+ *
+ * Copyright (c) 2026 Postern developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/sockets.h"
+#include "libqtest.h"
+#include "migration/migration-qmp.h"
+#include "migration/migration-util.h"
+#include "qobject/qdict.h"
+#include "qobject/qlist.h"
+#include "test-util.h"
+
+/* The destination's QEMU ends by itself; what it had goes with it */
+static void finish_alone(QTestState *from, QTestState *to)
+{
+    qtest_wait_qemu(to);
+    kill(qtest_pid(from), SIGCONT);
+    wait_for_paused(from);
+    assert_not_running(from);
+    qtest_quit(from);
+    qtest_quit(to);
+    clean_up();
+}
+
+/* Asked to end although a vCPU waits for a page */
+static void test_sigterm(void)
+{
+    QTestState *from, *to;
+
+    if (!begin_and_hold(&from, &to)) {
+        return;
+    }
+    kill(qtest_pid(to), SIGTERM);
+    finish_alone(from, to);
+}
+
+/* The guest powers off: one vCPU does, and another one waits for a page */
+static void test_shutdown(void)
+{
+    enum { PM1A_CNT = 0x604, SLP_EN = 1 << 13 };
+    QTestState *from, *to;
+
+    if (!begin_and_hold(&from, &to)) {
+        return;
+    }
+    qtest_outw(to, PM1A_CNT, SLP_EN);
+    finish_alone(from, to);
+}
+
+/*
+ * The guest starts again: the firmware comes to pages that are still missing,
+ * as does QEMU, which restores ROMs, and memslots change.
+ */
+static void test_reset(void)
+{
+    g_autofree char *path = g_strdup_printf("%s/dest_serial",
+                                            migration_get_env()->tmpfs);
+    g_autofree char *said = NULL;
+    QTestState *from, *to;
+
+    if (!begin(&from, &to, ON, NULL)) {
+        return;
+    }
+    g_assert(g_file_get_contents(path, &said, NULL, NULL));
+    g_assert_null(strchr(said, 'A'));
+    qtest_qmp_assert_success(to, "{ 'execute': 'system_reset' }");
+    /* That is what the guest begins with. */
+    for (int i = 0; !strchr(said, 'A'); i++) {
+        g_assert_cmpint(i, <, POLLS_MAX);
+        g_usleep(POLL_US);
+        g_clear_pointer(&said, g_free);
+        g_assert(g_file_get_contents(path, &said, NULL, NULL));
+    }
+    wait_for_guest_faults(to, guest_faults(to) + 20);
+
+    migrate_set_parameter_int(from, "max-postcopy-bandwidth", 0);
+    wait_for_migration_complete(from);
+    wait_for_migration_complete(to);
+    g_assert_cmpint(faults_get(to, "userfaultfd-vcpu"), ==, 0);
+    /* Its memory is no longer what migrate_end() would look for. */
+    migrate_end(from, to, false);
+}
+
+/* A slot for a CPU that can be plugged, as device_add wants it */
+static QDict *free_cpu(QTestState *who)
+{
+    QDict *answer = qtest_qmp(who, "{ 'execute': 'query-hotpluggable-cpus' }");
+    const QListEntry *entry;
+    QDict *arguments = NULL;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(answer, "return"), entry) {
+        QDict *cpu = qobject_to(QDict, qlist_entry_obj(entry));
+
+        if (!qdict_haskey(cpu, "qom-path")) {
+            arguments = qdict_clone_shallow(qdict_get_qdict(cpu, "props"));
+            qdict_put_str(arguments, "driver", qdict_get_str(cpu, "type"));
+            break;
+        }
+    }
+    g_assert_nonnull(arguments);
+    qobject_unref(answer);
+    return arguments;
+}
+
+/* A new vCPU, of which post-copy knew nothing when it began */
+static void test_plug_vcpu(void)
+{
+    MigrateStart start = { .memory_backend = "-m %s -smp 1,maxcpus=3" };
+    g_autofree char *registers = NULL;
+    QTestState *from, *to;
+
+    if (!begin_and_hold_with(&start, &from, &to)) {
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        qtest_qmp_assert_success(to, "{ 'execute': 'device_add',"
+                                 "  'arguments': %p }", free_cpu(to));
+    }
+    registers = qtest_hmp(to, "info registers -a");
+    g_assert_nonnull(strstr(registers, "CPU#2"));
+    kill(qtest_pid(from), SIGCONT);
+    wait_for_guest_faults(to, guest_faults(to) + 20);
+    finish(from, to, true);
+}
+
+/* Send a command of the remote protocol; return the text of the answer */
+static char *gdb_ask(int fd, const char *command)
+{
+    g_autoptr(GString) answer = g_string_new(NULL);
+    g_autofree char *packet = NULL;
+    uint8_t sum = 0;
+    char c;
+
+    for (const char *p = command; *p; p++) {
+        sum += *p;
+    }
+    packet = g_strdup_printf("$%s#%02x", command, sum);
+    g_assert_cmpint(write(fd, packet, strlen(packet)), ==, strlen(packet));
+
+    /* An acknowledgement comes before, and a checksum of the answer before */
+    do {
+        g_assert_cmpint(read(fd, &c, 1), ==, 1);
+    } while (c != '$');
+    while (read(fd, &c, 1) == 1 && c != '#') {
+        g_string_append_c(answer, c);
+    }
+    g_assert_cmpint(write(fd, "+", 1), ==, 1);
+    return g_strdup(answer->str);
+}
+
+static bool is_running(QTestState *who)
+{
+    QDict *status = qtest_qmp_assert_success_ref(who,
+                                        "{ 'execute': 'query-status' }");
+    bool running = qdict_get_bool(status, "running");
+
+    qobject_unref(status);
+    return running;
+}
+
+/*
+ * A debugger stops the guest, steps, and reads memory, some of which is missing
+ */
+static void test_gdb(void)
+{
+    g_autofree char *path = g_strdup_printf("%s/gdb",
+                                            migration_get_env()->tmpfs);
+    g_autofree char *command =
+        g_strdup_printf("gdbserver unix:%s,server=on,wait=off", path);
+    g_autofree char *said = NULL;
+    QTestState *from, *to;
+    int fd;
+
+    if (!begin(&from, &to, ON, NULL)) {
+        return;
+    }
+    g_free(qtest_hmp(to, "%s", command));
+    fd = unix_connect(path, &error_abort);
+    said = gdb_ask(fd, "?");
+    g_assert_cmpint(said[0], ==, 'T');
+    g_assert_false(is_running(to));
+
+    for (int i = 0; i < 20; i++) {
+        g_autofree char *stop = gdb_ask(fd, "s");
+        g_autofree char *memory = NULL, *read = NULL;
+
+        g_assert_cmpint(stop[0], ==, 'T');
+        /* A page each 4 MiB: where the guest has not come to yet, too */
+        memory = g_strdup_printf("m%x,8", (1 << 20) + (i << 22));
+        read = gdb_ask(fd, memory);
+        g_assert_cmpint(strlen(read), ==, 16);
+    }
+
+    g_free(gdb_ask(fd, "D"));
+    close(fd);
+    unlink(path);
+    g_assert_true(is_running(to));
+    wait_for_guest_faults(to, guest_faults(to) + 20);
+    finish(from, to, true);
+}
+
+void add_life_cases(void)
+{
+    if (!host_has_userfault()) {
+        return;
+    }
+    migration_test_add("/postern/life/sigterm", test_sigterm);
+    migration_test_add("/postern/life/shutdown", test_shutdown);
+    migration_test_add("/postern/life/reset", test_reset);
+    migration_test_add("/postern/life/plug-vcpu", test_plug_vcpu);
+    migration_test_add("/postern/life/gdb", test_gdb);
+}

@@ -1,0 +1,155 @@
+/*
+ * postern-test: memslots that change in the middle of post-copy
+ *
+ * Copyright (c) 2026 Postern developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "libqtest.h"
+#include "migration/migration-util.h"
+#include "qobject/qdict.h"
+#include "q35.h"
+#include "test-util.h"
+
+/* More faults: the vCPU goes on, and through KVM, as finish() checks */
+static void wait_for_more_faults(QTestState *who)
+{
+    wait_for_guest_faults(who, guest_faults(who) + 3);
+}
+
+/* Where the slot with most of the guest's 150 MiB begins */
+static uint64_t main_memory_begin(QTestState *who)
+{
+    g_autofree char *tree = qtest_hmp(who, "info mtree -f");
+    const char *end = strstr(tree, "-00000000095fffff (prio 0, ram): ");
+
+    g_assert(end && end - tree >= 16);
+    return g_ascii_strtoull(end - 16, NULL, 16);
+}
+
+/*
+ * The slot of main memory is removed and made again, with another first page,
+ * under the feet of the vCPU.
+ */
+static void test_pam(void)
+{
+    QTestState *from, *to;
+
+    if (!begin(&from, &to, ON, NULL)) {
+        return;
+    }
+    for (int i = 0; i < 10; i++) {
+        g_assert_cmpint(main_memory_begin(to), ==, 1 << 20);
+        postern_bios_writable(to, true);
+        g_assert_cmpint(main_memory_begin(to), <, 1 << 20);
+        wait_for_more_faults(to);
+        postern_bios_writable(to, false);
+        wait_for_more_faults(to);
+    }
+    finish(from, to, true);
+}
+
+/* All slots change their flags, twice each time */
+static void test_dirty_log(void)
+{
+    QTestState *from, *to;
+
+    if (!begin(&from, &to, ON, NULL)) {
+        return;
+    }
+    for (int i = 0; i < 3; i++) {
+        bool measured = false;
+
+        qtest_qmp_assert_success(to, "{ 'execute': 'calc-dirty-rate',"
+                                 "  'arguments': { 'calc-time': 300,"
+                                 "    'calc-time-unit': 'millisecond',"
+                                 "    'mode': 'dirty-bitmap' } }");
+        wait_for_more_faults(to);
+        for (int j = 0; !measured; j++) {
+            QDict *rate = qtest_qmp_assert_success_ref(to,
+                                        "{ 'execute': 'query-dirty-rate' }");
+
+            g_assert_cmpint(j, <, POLLS_MAX);
+            measured = g_str_equal(qdict_get_str(rate, "status"), "measured");
+            qobject_unref(rate);
+            g_usleep(POLL_US);
+        }
+        wait_for_more_faults(to);
+    }
+    finish(from, to, true);
+}
+
+/* A device's memory, which is migrated, is moved while it is missing */
+static void test_bar(void)
+{
+    enum { VGA = 1, BAR0 = 0x10, COMMAND = 4, MEMORY = 2, LENGTH = 1 << 20 };
+    const uint32_t places[] = { 0xd0000000, 0xd4000000, 0xd8000000 };
+    g_autofree uint8_t *sent = g_malloc(LENGTH), *found = g_malloc(LENGTH);
+    QTestState *from, *to;
+    uint32_t old, command;
+
+    if (!begin(&from, &to, ON, NULL)) {
+        return;
+    }
+    old = postern_pci_read(to, VGA, BAR0) & ~15;
+    command = postern_pci_read(to, VGA, COMMAND);
+    g_assert_cmpint(command & MEMORY, !=, 0);
+    g_assert_cmpint(postern_pci_read(from, VGA, BAR0) & ~15, ==, old);
+    qtest_memread(from, old, sent, LENGTH);
+
+    for (int i = 0; i < ARRAY_SIZE(places); i++) {
+        uint32_t part = LENGTH / ARRAY_SIZE(places);
+
+        postern_pci_write(to, VGA, COMMAND, command & ~MEMORY);
+        postern_pci_write(to, VGA, BAR0, places[i]);
+        postern_pci_write(to, VGA, COMMAND, command);
+        /* Part of it has come before, the rest comes now */
+        qtest_memread(to, places[i], found, part * (i + 1));
+        g_assert_cmpmem(found, part * (i + 1), sent, part * (i + 1));
+        wait_for_more_faults(to);
+    }
+    finish(from, to, true);
+}
+
+/* New memory is nobody's to send: it is there at once */
+static void test_hotplug(void)
+{
+    const uint64_t address = 4ull << 30, length = 64 << 20;
+    MigrateStart start = { .memory_backend = "-m %s,slots=2,maxmem=1G" };
+    QTestState *from, *to;
+
+    if (!begin_with(&start, &from, &to, 20, ON, NULL)) {
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        g_autofree char *memory = g_strdup_printf("memory%d", i);
+        g_autofree char *dimm = g_strdup_printf("dimm%d", i);
+        uint64_t last = address + (i + 1) * length - 8;
+
+        qtest_qmp_assert_success(to, "{ 'execute': 'object-add', 'arguments':"
+                                 "  { 'qom-type': 'memory-backend-ram',"
+                                 "    'id': %s, 'size': %" PRIu64 " } }",
+                                 memory, length);
+        qtest_qmp_assert_success(to, "{ 'execute': 'device_add', 'arguments':"
+                                 "  { 'driver': 'pc-dimm', 'id': %s,"
+                                 "    'memdev': %s } }", dimm, memory);
+        g_assert_cmpint(qtest_readq(to, last), ==, 0);
+        qtest_writeq(to, last, address);
+        g_assert_cmpint(qtest_readq(to, last), ==, address);
+        wait_for_more_faults(to);
+    }
+    finish(from, to, true);
+}
+
+void add_slots_cases(void)
+{
+    if (!host_has_userfault()) {
+        return;
+    }
+    migration_test_add("/postern/slots/pam", test_pam);
+    migration_test_add("/postern/slots/dirty-log", test_dirty_log);
+    migration_test_add("/postern/slots/bar", test_bar);
+    migration_test_add("/postern/slots/hotplug", test_hotplug);
+}
