@@ -37,6 +37,7 @@ typedef struct Journey {
     PosternSoakCounts *counts;
     uint64_t precopy_bytes;
     bool started;               /* post-copy was asked for */
+    bool switched;              /* and came, before all was there anyway */
     bool cut_precopy;           /* as the leg says, done */
     unsigned troubles;          /* of the leg's, begun */
     int64_t trouble_us;         /* when the next one begins, 0: not yet known */
@@ -337,21 +338,36 @@ static void show_migration(PosternVM *vm)
     }
 }
 
+/* Precopy may complete although post-copy was asked for: see what it was */
+static bool find_switch(Journey *j, Error **errp)
+{
+    QDict *info = postern_vm_qmp(j->src, errp,
+                                 "{ 'execute': 'query-migrate' }");
+    QDict *ram = info ? qdict_get_qdict(info, "ram") : NULL;
+
+    j->switched = ram && qdict_get_int(ram, "postcopy-bytes");
+    qobject_unref(info);
+    return info != NULL;
+}
+
 /* Counts the exits, if vCPU faults came in the way that the leg wants */
 static bool count_exits(Journey *j, Error **errp)
 {
     QDict *info = postern_vm_qmp(j->dst, errp,
                                  "{ 'execute': 'query-migrate' }");
     QDict *faults = info ? qdict_get_qdict(info, "postcopy-faults") : NULL;
+    const char *wanted = j->leg->kvm_userfault ? "kvm-userfault"
+                                               : "userfaultfd";
     bool ok = info != NULL;
 
     if (faults) {
         j->counts->kvm_exits += qdict_get_int(faults, "kvm-exits");
     }
-    if (info && j->started &&
-        (!faults || j->leg->kvm_userfault !=
-                    g_str_equal(qdict_get_str(faults, "mechanism"),
-                                "kvm-userfault"))) {
+    if (info && j->switched && !faults) {
+        error_setg(errp, "QEMU tells nothing of the faults");
+        ok = false;
+    } else if (faults &&
+               !g_str_equal(qdict_get_str(faults, "mechanism"), wanted)) {
         error_setg(errp, "QEMU used the other mechanism");
         ok = false;
     }
@@ -386,11 +402,11 @@ static PosternVM *migrate(PosternVM *src, const PosternVMConfig *config,
     switch (verdict) {
     case COMPLETED:
     case UNCONFIRMED:
-        counts->postcopies += verdict == COMPLETED && j.started;
-        counts->unconfirmed += verdict == UNCONFIRMED;
-        if (!count_exits(&j, errp)) {
+        if (!find_switch(&j, errp) || !count_exits(&j, errp)) {
             return NULL;
         }
+        counts->postcopies += verdict == COMPLETED && j.switched;
+        counts->unconfirmed += verdict == UNCONFIRMED;
         gone = j.src;
         j.src = NULL;
         j.dst->name = "source";
