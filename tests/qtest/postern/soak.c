@@ -151,6 +151,8 @@ static bool may_pause(PosternTrouble what)
 /* Return: false if it was not possible yet */
 static bool trouble_begin(Journey *j, PosternTrouble what, unsigned lasts_ms)
 {
+    bool paused = j->pauses > j->recoveries;
+
     switch (what) {
     case TROUBLE_CUT:
         return postern_relay_cut(j->relay, -1);
@@ -169,16 +171,25 @@ static bool trouble_begin(Journey *j, PosternTrouble what, unsigned lasts_ms)
     case TROUBLE_STOP_CONT:
         postern_vm_run(j->dst, NULL, "{ 'execute': 'stop' }");
         return true;
+    /*
+     * To change slots QEMU waits for vCPUs to leave KVM, and one in there may
+     * wait for a page: not before there is a stream again to bring it.
+     */
     case TROUBLE_SLOTS:
+        if (paused) {
+            return false;
+        }
         postern_bios_writable(j->dst->qts, true);
         return true;
     case TROUBLE_DIRTY_LOG:
-        /* It may be at it still, because of the trouble before */
-        postern_vm_run(j->dst, NULL, "{ 'execute': 'calc-dirty-rate',"
-                       "  'arguments': { 'mode': 'dirty-bitmap',"
-                       "    'calc-time-unit': 'millisecond',"
-                       "    'calc-time': %u } }", lasts_ms);
-        return true;
+        if (paused) {
+            return false;
+        }
+        /* It may be at it still, because of the trouble before: then later */
+        return postern_vm_run(j->dst, NULL, "{ 'execute': 'calc-dirty-rate',"
+                              "  'arguments': { 'mode': 'dirty-bitmap',"
+                              "    'calc-time-unit': 'millisecond',"
+                              "    'calc-time': %u } }", lasts_ms);
     default:
         g_assert_not_reached();
     }
@@ -338,6 +349,20 @@ static void show_migration(PosternVM *vm)
     }
 }
 
+/* Of a guest that does not do what it should */
+static void show_vcpus(PosternVM *vm, Error **errp)
+{
+    if (vm && qtest_probe_child(vm->qts)) {
+        g_autofree char *text = NULL;
+
+        /* Before its monitor is asked, which may hang, too */
+        fprintf(stderr, "%s, see its vCPUs: %s\n", vm->name,
+                errp && *errp ? error_get_pretty(*errp) : "?");
+        text = postern_vcpus_describe(vm->qts);
+        fprintf(stderr, "%s:\n%s", vm->name, text);
+    }
+}
+
 /* Precopy may complete although post-copy was asked for: see what it was */
 static bool find_switch(Journey *j, Error **errp)
 {
@@ -419,20 +444,11 @@ static PosternVM *migrate(PosternVM *src, const PosternVMConfig *config,
     default:
         show_migration(j.src);
         show_migration(j.dst);
+        show_vcpus(j.dst, errp);
         return NULL;
     }
     postern_vm_stop(gone);
     return j.dst ?: j.src;
-}
-
-/* Of a guest that does not do what it should */
-static void show_vcpus(PosternVM *vm)
-{
-    if (vm && qtest_probe_child(vm->qts)) {
-        g_autofree char *text = postern_vcpus_describe(vm->qts);
-
-        fprintf(stderr, "%s:\n%s", vm->name, text);
-    }
 }
 
 static bool examine(PosternVM *vm, uint64_t words, PosternSoakCounts *counts,
@@ -477,7 +493,7 @@ bool postern_soak_run(const PosternTour *tour, const PosternVMConfig *config,
     step(counts, "the guest boots");
     vm = postern_vm_start("source", &own, false, errp);
     if (!vm || !postern_guest_wait_ready(vm, BOOT_TIMEOUT_S, &words, errp)) {
-        show_vcpus(vm);
+        show_vcpus(vm, errp);
         return false;
     }
     for (unsigned i = 0; i < tour->nlegs; i++) {
@@ -490,7 +506,7 @@ bool postern_soak_run(const PosternTour *tour, const PosternVMConfig *config,
         vm = migrate(vm, &own, tour, i, directory, counts, errp);
         if (!vm || !examine(vm, words, counts, errp)) {
             putchar('\n');
-            show_vcpus(vm);
+            show_vcpus(vm, errp);
             return false;
         }
         counts->migrations++;

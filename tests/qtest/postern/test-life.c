@@ -40,7 +40,7 @@ static void test_sigterm(void)
     finish_alone(from, to);
 }
 
-/* The guest powers off: one vCPU does, and another one waits for a page */
+/* As if the guest powered off, while its vCPU waits for a page */
 static void test_shutdown(void)
 {
     enum { PM1A_CNT = 0x604, SLP_EN = 1 << 13 };
@@ -72,7 +72,7 @@ static void test_reset(void)
     qtest_qmp_assert_success(to, "{ 'execute': 'system_reset' }");
     /* That is what the guest begins with. */
     for (int i = 0; !strchr(said, 'A'); i++) {
-        g_assert_cmpint(i, <, POLLS_MAX);
+        g_assert_cmpint(i, <, 3 * POLLS_MAX);
         g_usleep(POLL_US);
         g_clear_pointer(&said, g_free);
         g_assert(g_file_get_contents(path, &said, NULL, NULL));
@@ -108,7 +108,10 @@ static QDict *free_cpu(QTestState *who)
     return arguments;
 }
 
-/* A new vCPU, of which post-copy knew nothing when it began */
+/*
+ * New vCPUs, of which post-copy knew nothing when it began, are plugged and
+ * answer; the guest does not start them.
+ */
 static void test_plug_vcpu(void)
 {
     MigrateStart start = { .memory_backend = "-m %s -smp 1,maxcpus=3" };

@@ -7,6 +7,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/units.h"
 #include <sys/ioctl.h>
 #include <linux/kvm.h>
 #include "libqtest.h"
@@ -139,18 +140,40 @@ static void show_lines(const char *text)
     }
 }
 
+/* The end of them, to be freed */
+static char *last_messages(void)
+{
+    char *text = g_malloc0(16 * KiB);
+    off_t size = lseek(messages, 0, SEEK_END);
+
+    if (pread(messages, text, 16 * KiB - 1, MAX(0, size - 16 * KiB + 1)) < 0) {
+        text[0] = '\0';
+    }
+    return text;
+}
+
+/* When a test fails, or one of the two died */
+static void show_messages(void *unused)
+{
+    if (messages >= 0) {
+        g_autofree char *text = last_messages();
+
+        show_lines(text);
+        close(messages);
+        messages = -1;
+    }
+}
+
 /* Of a VM that does not do what it should: what it does do, into the log */
 static void show_state(QTestState *who)
 {
-    g_autofree char *migration = qtest_hmp(who, "info migrate");
-    g_autofree char *vcpus = postern_vcpus_describe(who);
-    char text[8192] = "";
+    g_autofree char *migration = NULL, *vcpus = NULL;
 
-    if (pread(messages, text, sizeof(text) - 1, 0) > 0) {
-        g_test_message("messages:");
-        show_lines(text);
-    }
+    /* Its monitor may hang, too: one after the other */
+    show_messages(NULL);
+    migration = qtest_hmp(who, "info migrate");
     show_lines(migration);
+    vcpus = postern_vcpus_describe(who);
     show_lines(vcpus);
 }
 
@@ -171,8 +194,13 @@ static bool start_both(MigrateStart *start, QTestState **from, QTestState **to)
     g_autofree char *path = g_strdup_printf("%s/messages",
                                             migration_get_env()->tmpfs);
     g_autofree char *redirect = g_strdup_printf("2>>%s", path);
+    static bool watched;
     bool skipped;
 
+    if (!watched) {
+        qtest_add_abrt_handler(show_messages, NULL);
+        watched = true;
+    }
     if (messages >= 0) {
         close(messages);
     }
@@ -252,10 +280,15 @@ bool begin_and_hold(QTestState **from, QTestState **to)
 
 void finish(QTestState *from, QTestState *to, bool kvm)
 {
+    g_autofree char *said = NULL;
+
     migrate_set_parameter_int(from, "max-postcopy-bandwidth", 0);
     wait_for_migration_complete(from);
     wait_for_migration_complete(to);
     check_faults(to, kvm);
+    said = last_messages();
+    /* Nobody else hears of it when the end leaves something behind */
+    g_assert_null(strstr(said, "unregister"));
     migrate_end(from, to, true);
 }
 
