@@ -389,7 +389,7 @@ static void run_fuzz(int nr_vcpus, int seconds)
 	end = time(NULL) + seconds;
 	while (time(NULL) < end ||
 	       (!(huge_pages && total(nr_exits, nr_vcpus)) &&
-		time(NULL) < end + 10 * seconds)) {
+		time(NULL) < end + 5 * seconds)) {
 		act(&rng);
 		usleep(guest_random_u32(&rng) % 3000);
 		huge_pages = max(huge_pages, uf_huge_mappings(&uf));
