@@ -7,8 +7,8 @@ MESON_BUILD = build/meson
 
 # Each of them runs ninja in the same folder, which uses all processors itself.
 .NOTPARALLEL:
-.PHONY: all demo check check-debug-kernel soak bench bench-userfault
-.PHONY: bench-postcopy shell refresh help distclean prepare
+.PHONY: all demo check check-debug-kernel check-sanitizers soak bench
+.PHONY: bench-userfault bench-postcopy shell refresh help distclean prepare
 
 all: prepare
 	@ninja -C $(MESON_BUILD)
@@ -23,6 +23,10 @@ check: prepare
 # The selftests on a kernel that looks for its own mistakes.
 check-debug-kernel: prepare
 	@scripts/check.sh --suite=debug-kernel $(TESTS)
+
+# The qtests of ours with a QEMU that looks for its own mistakes.
+check-sanitizers: prepare
+	@scripts/check.sh --suite=sanitizer $(TESTS)
 
 # Migrations at random, with all that may happen to a network.
 soak: prepare
@@ -62,6 +66,8 @@ help:
 	@echo '                suites: style unit testbed selftest qtest)'
 	@echo 'make check-debug-kernel'
 	@echo '                the KVM selftests on a kernel with KASAN and lockdep'
+	@echo 'make check-sanitizers'
+	@echo '                our qtests with ASan and UBSan, unit tests with TSan, too'
 	@echo 'make soak       N=N (200) migrations at random, from SEED=N (and TOUR=N)'
 	@echo 'make bench      the demo ROUNDS=N times (5) in turn: medians and spread'
 	@echo 'make bench-userfault  pages brought on demand, by each mechanism of the'

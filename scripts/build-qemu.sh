@@ -1,13 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# build-qemu.sh [--stock] configure  sets up build/qemu/out by QEMU's configure
-# build-qemu.sh [--stock] build ARCH [STAMP]
+# build-qemu.sh [VARIANT] configure  sets up build/qemu/out by QEMU's configure
+# build-qemu.sh [VARIANT] build ARCH [STAMP]
 #                                    builds there what is used of the target
 #                                    ARCH; touches STAMP when something came
 #                                    out new
 #
-# With --stock, QEMU as it came, for x86_64 only, in build/qemu-stock/out.
+# The variants are for x86_64 only:
+#   --stock   QEMU as it came, in build/qemu-stock/out
+#   --asan    ours with AddressSanitizer and UndefinedBehaviorSanitizer, in
+#             build/qemu-asan/out
+#   --tsan    ours with ThreadSanitizer, the unit tests only, in
+#             build/qemu-tsan/out
 
 set -eu
 
@@ -15,16 +20,26 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/common.sh
 . "$root/scripts/common.sh"
 
-tree=qemu targets=$(target_list)
-if [ "${1:-}" = --stock ]; then
-    tree=qemu-stock targets=x86_64-softmmu
+tree=qemu variant=${1:-} sanitizers=
+case $variant in
+--stock | --asan | --tsan)
     shift
-fi
+    tree=qemu-${variant#--} targets=x86_64-softmmu
+    ;;
+*) variant='' targets=$(target_list) ;;
+esac
+case $variant in
+--asan) sanitizers='--enable-asan --enable-ubsan' ;;
+--tsan) sanitizers=--enable-tsan ;;
+esac
+source=../src
+[ -z "$sanitizers" ] || source=../../qemu/src
 out=$build/$tree/out
 ccache_for "$tree"
 
 # Only what a test host and its guests use, so that a build stays short.
 # virtfs (with attr) carries L1's root file system, slirp a guest's network.
+# shellcheck disable=SC2086 # none, or several
 set -- "$@" -- \
     "--target-list=$targets" \
     --without-default-features \
@@ -32,7 +47,7 @@ set -- "$@" -- \
     --enable-virtfs --enable-attr --enable-cap-ng --enable-fdt=system \
     --disable-install-blobs --disable-docs --disable-download \
     --enable-trace-backends=log \
-    --python=/usr/bin/python3 "--cc=$(cc_command)"
+    --python=/usr/bin/python3 "--cc=$(cc_command)" $sanitizers
 case $targets in
 *aarch64*) set -- "$@" --with-devices-aarch64=testbed ;;
 esac
@@ -51,7 +66,7 @@ shift
 
 # The command line as QEMU's configure keeps it in config.status.
 wanted() {
-    printf "exec '../src/configure'"
+    printf "exec '%s/configure'" "$source"
     printf " '%s'" "$@"
     echo ' "$@"'
 }
@@ -76,26 +91,39 @@ configure_qemu() {
     if ! is_configured "$@"; then
         mkdir -p "$out"
         cd "$out"
-        logged "$tree-configure" ../src/configure "$@" ||
+        logged "$tree-configure" "$source/configure" "$@" ||
             die "QEMU's configure failed"
     fi
     link_firmware
 }
 
+# our_tests KIND: the test programs of ours under tests/KIND
+our_tests() {
+    ninja -C "$out" -t targets all |
+        sed -n "s,^\(tests/$1/[a-z0-9-]*\(postern\|postcopy\)[a-z0-9-]*\): [a-z]*_LINKER.*,\1,p"
+}
+
 # what a test run uses of it: the emulator and, for x86_64, upstream's migration
 # tests and every test program of ours
 programs() {
-    echo "qemu-system-$arch"
-    [ "$arch" = x86_64 ] && [ "$tree" = qemu ] || return 0
-    echo tests/qtest/migration-test
-    ninja -C "$out" -t targets all |
-        sed -n 's,^\(tests/[a-z]*/[a-z0-9-]*\(postern\|postcopy\)[a-z0-9-]*\): [a-z]*_LINKER.*,\1,p'
+    case $arch$variant in
+    x86_64--tsan) ;;
+    *) echo "qemu-system-$arch" ;;
+    esac
+    case $arch$variant in
+    x86_64 | x86_64--asan)
+        [ -n "$variant" ] || echo tests/qtest/migration-test
+        our_tests qtest
+        our_tests unit
+        ;;
+    x86_64--tsan) our_tests unit ;;
+    esac
 }
 
 build_qemu() {
     log=$tree-build title=QEMU
     [ "$arch" = x86_64 ] || log=qemu-$arch-build title="QEMU for $arch"
-    [ "$tree" = qemu ] || title='stock QEMU'
+    [ -z "$variant" ] || title="QEMU ($variant)"
     configure_qemu "$@"
     # A change to a build description is taken in first: it may add programs.
     watched "$log" QEMU ninja -C "$out" build.ninja || die "QEMU: no build"
@@ -115,5 +143,5 @@ build_qemu() {
 case $command:$arch in
 configure:) configure_qemu "$@" ;;
 build:?*) build_qemu "$@" ;;
-*) die "usage: build-qemu.sh [--stock] configure | build ARCH [STAMP]" ;;
+*) die "usage: build-qemu.sh [VARIANT] configure | build ARCH [STAMP]" ;;
 esac

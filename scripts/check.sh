@@ -19,11 +19,23 @@ build() {
     ninja -C "$build/meson" "$@" || die "the build failed; no test was run"
 }
 
+# runs SUITE: is one of its tests among those to be run?  That is for Meson to say.
+runs() {
+    printf '%s\n' "$listed" | grep -q ":$1"
+}
+
 build all meson-test-prereq
-# Meson would build for any test what one depends on, so the tests of this suite
-# do not depend on their kernel.  Which tests run is for Meson to say.
-if meson test -C "$build/meson" --no-rebuild --list "$@" 2>/dev/null | grep -q ':debug-kernel'; then
+# Meson would build for any test what one depends on, so the tests of these
+# suites do not depend on what they alone need.
+listed=$(meson test -C "$build/meson" --no-rebuild --list "$@" 2>/dev/null) || listed=
+if runs debug-kernel; then
     build linux-debug.stamp
+fi
+if runs sanitizer; then
+    for variant in --asan --tsan; do
+        "$root/scripts/build-qemu.sh" $variant build x86_64 ||
+            die "the build failed; no test was run"
+    done
 fi
 
 testlog=$build/meson/meson-logs/testlog.json

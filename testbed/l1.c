@@ -16,7 +16,7 @@ gboolean l1_passes_env(const char *name)
 {
     static const char *const names[] = { "PATH", "HOME", "TERM", "LANG" };
     static const char *const prefixes[] = {
-        "POSTERN_", "QTEST_", "G_", "MALLOC_"
+        "POSTERN_", "QTEST_", "G_", "MALLOC_", "ASAN_", "UBSAN_"
     };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {

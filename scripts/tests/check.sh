@@ -29,6 +29,7 @@ case $* in
     echo 'postern:selftest / some_test'
     case $* in
     *debug-kernel*) echo 'postern:debug-kernel / some_test-debug' ;;
+    *sanitizer*) echo 'postern:sanitizer / some_test-asan' ;;
     esac
     ;;
 *)
@@ -36,7 +37,10 @@ case $* in
     ;;
 esac
 END
-chmod +x "$work/bin/ninja" "$work/bin/meson"
+# shellcheck disable=SC2016 # for that script
+printf '#!/bin/sh\necho "qemu $1" >>"$WORK/built"\n[ "$1" != "${BROKEN:-}" ]\n' \
+    >"$top/scripts/build-qemu.sh"
+chmod +x "$work/bin/ninja" "$work/bin/meson" "$top/scripts/build-qemu.sh"
 
 # check [ARGUMENT]...: what it has built, and its last line
 check() {
@@ -58,6 +62,11 @@ is "however that is said" "$(check --suite debug-kernel some_test-debug)" \
 is "no test is run where it does not build" \
     "$(BROKEN=debug check --suite=debug-kernel)" \
     "all meson-test-prereq linux-debug.stamp ; 1; check.sh: the build failed; no test was run"
+is "the sanitizers' QEMUs for theirs" "$(check --suite=sanitizer)" \
+    "all meson-test-prereq qemu --asan qemu --tsan ; 0; 1 passed, 0 failed"
+is "and no test where one of those does not build" \
+    "$(BROKEN=--asan check --suite=sanitizer)" \
+    "all meson-test-prereq qemu --asan ; 1; check.sh: the build failed; no test was run"
 is "nor where anything else does not" "$(BROKEN=prereq check)" \
     "all meson-test-prereq ; 1; check.sh: the build failed; no test was run"
 

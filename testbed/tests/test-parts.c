@@ -237,6 +237,7 @@ static void test_env(void)
 {
     g_assert_true(l1_passes_env("PATH"));
     g_assert_true(l1_passes_env("QTEST_QEMU_BINARY"));
+    g_assert_true(l1_passes_env("UBSAN_OPTIONS"));
     g_assert_false(l1_passes_env("PATHOLOGICAL"));
     g_assert_false(l1_passes_env("SSH_AUTH_SOCK"));
 }
