@@ -7,6 +7,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/units.h"
 #include "libqtest.h"
 #include "migration/migration-util.h"
 #include "qobject/qdict.h"
@@ -23,8 +24,8 @@ static void wait_for_more_faults(QTestState *who)
 
     for (int i = 0; faults_get(who, "requested") < goal; i++) {
         if (i >= POLLS_MAX) {
-            /* Says what it does instead */
-            wait_for_guest_faults(who, UINT64_MAX);
+            /* Shows what it does instead */
+            wait_for_guest_faults(who, INT64_MAX);
         }
         g_usleep(POLL_US);
     }
@@ -95,7 +96,7 @@ static void test_dirty_log(void)
 /* A device's memory, which is migrated, is moved while it is missing */
 static void test_bar(void)
 {
-    enum { VGA = 1, BAR0 = 0x10, COMMAND = 4, MEMORY = 2, LENGTH = 1 << 20 };
+    enum { VGA = 1, BAR0 = 0x10, COMMAND = 4, MEMORY = 2, LENGTH = 96 * KiB };
     const uint32_t places[] = { 0xd0000000, 0xd4000000, 0xd8000000 };
     g_autofree uint8_t *sent = g_malloc(LENGTH), *found = g_malloc(LENGTH);
     QTestState *from, *to;
