@@ -4,8 +4,9 @@
 # soak.sh [N [SEED [TOUR]]]: N migrations (200) of guests that check each word of their
 # memory, made up from SEED (the time of day): memory and its back end, vCPUs,
 # load, bandwidth, preempt, the network cut or stalled, migrate-pause, stop and
-# cont, memslots changed, dirty pages logged.  In as many emulated hosts at a time as there are processors, and memory
-# for them; or in one, with TOUR, the number of the first tour.
+# cont, memslots changed, dirty pages logged.  In as many emulated hosts at a
+# time as there are processors, and memory for them; or in one, with TOUR, the
+# number of the first tour.
 #
 # Ends with 1 if a word was wrong, a guest was lost or something hung; then it
 # says how to make the same tour again.

@@ -5,8 +5,8 @@ test-summary.py TESTLOG.json LOGDIR STATUS
 
 Tells what a run of "meson test" came to, from the log that Meson keeps of
 it: what was skipped and why, what failed, where its output is and how it ends,
-and in the last line the count.  A TAP program counts by its test cases, any other as
-one.  Fails if anything failed, or if nothing ran, or if STATUS, that of "meson
+and in the last line the count.  A TAP program counts by its test cases, any
+other as one.  Fails if anything failed, or if nothing ran, or if STATUS, that of "meson
 test", says that it failed without a test that did: then it has not run all.
 """
 

@@ -16,18 +16,6 @@
 #include "qobject/qlist.h"
 #include "test-util.h"
 
-/* The destination's QEMU ends by itself; what it had goes with it */
-static void finish_alone(QTestState *from, QTestState *to)
-{
-    qtest_wait_qemu(to);
-    kill(qtest_pid(from), SIGCONT);
-    wait_for_paused(from);
-    assert_not_running(from);
-    qtest_quit(from);
-    qtest_quit(to);
-    clean_up();
-}
-
 /* Asked to end although a vCPU waits for a page */
 static void test_sigterm(void)
 {
@@ -155,16 +143,6 @@ static char *gdb_ask(int fd, const char *command)
     }
     g_assert_cmpint(write(fd, "+", 1), ==, 1);
     return g_strdup(answer->str);
-}
-
-static bool is_running(QTestState *who)
-{
-    QDict *status = qtest_qmp_assert_success_ref(who,
-                                        "{ 'execute': 'query-status' }");
-    bool running = qdict_get_bool(status, "running");
-
-    qobject_unref(status);
-    return running;
 }
 
 /*

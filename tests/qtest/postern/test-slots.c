@@ -20,15 +20,7 @@
  */
 static void wait_for_more_faults(QTestState *who)
 {
-    uint64_t goal = faults_get(who, "requested") + 3;
-
-    for (int i = 0; faults_get(who, "requested") < goal; i++) {
-        if (i >= POLLS_MAX) {
-            /* Shows what it does instead */
-            wait_for_guest_faults(who, INT64_MAX);
-        }
-        g_usleep(POLL_US);
-    }
+    wait_for_requests(who, 3);
 }
 
 /* Where the slot with most of the guest's 150 MiB begins */

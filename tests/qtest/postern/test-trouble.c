@@ -146,12 +146,7 @@ static void test_quit(void)
         return;
     }
     qtest_qmp_assert_success(to, "{ 'execute': 'quit' }");
-    qtest_wait_qemu(to);
-    kill(qtest_pid(from), SIGCONT);
-    wait_for_paused(from);
-    qtest_quit(from);
-    qtest_quit(to);
-    clean_up();
+    finish_alone(from, to);
 }
 
 /* The source dies: the destination keeps what it has, and stays in reach */

@@ -188,6 +188,19 @@ void wait_for_guest_faults(QTestState *who, uint64_t goal)
     }
 }
 
+void wait_for_requests(QTestState *who, unsigned more)
+{
+    uint64_t goal = faults_get(who, "requested") + more;
+
+    for (int i = 0; faults_get(who, "requested") < goal; i++) {
+        if (i >= POLLS_MAX) {
+            show_state(who);
+            g_assert_cmpuint(faults_get(who, "requested"), >=, goal);
+        }
+        g_usleep(POLL_US);
+    }
+}
+
 /* As migrate_start(), with a new file for their messages */
 static bool start_both(MigrateStart *start, QTestState **from, QTestState **to)
 {
@@ -299,13 +312,19 @@ void wait_for_paused(QTestState *who)
                                                  NULL });
 }
 
-void assert_not_running(QTestState *who)
+bool is_running(QTestState *who)
 {
     QDict *status = qtest_qmp_assert_success_ref(who,
                                         "{ 'execute': 'query-status' }");
+    bool running = qdict_get_bool(status, "running");
 
-    g_assert_false(qdict_get_bool(status, "running"));
     qobject_unref(status);
+    return running;
+}
+
+void assert_not_running(QTestState *who)
+{
+    g_assert_false(is_running(who));
 }
 
 void resume(QTestState *from, QTestState *to)
@@ -332,4 +351,15 @@ void clean_up(void)
                                                  files[i], NULL);
         unlink(path);
     }
+}
+
+void finish_alone(QTestState *from, QTestState *to)
+{
+    qtest_wait_qemu(to);
+    kill(qtest_pid(from), SIGCONT);
+    wait_for_paused(from);
+    assert_not_running(from);
+    qtest_quit(from);
+    qtest_quit(to);
+    clean_up();
 }

@@ -38,6 +38,9 @@ uint64_t guest_faults(QTestState *who);
 /** wait_for_guest_faults: until there were @goal of them */
 void wait_for_guest_faults(QTestState *who, uint64_t goal);
 
+/** wait_for_requests: until @more pages were asked for than by now */
+void wait_for_requests(QTestState *who, unsigned more);
+
 /**
  * begin_with: begin post-copy, and return in the middle of it
  * @start: how to start both QEMUs
@@ -78,6 +81,9 @@ void finish(QTestState *from, QTestState *to, bool kvm);
 /** wait_for_paused: until the migration is postcopy-paused */
 void wait_for_paused(QTestState *who);
 
+/** is_running: does the guest run here? */
+bool is_running(QTestState *who);
+
 /** assert_not_running: the guest does not run here */
 void assert_not_running(QTestState *who);
 
@@ -94,6 +100,12 @@ void kill_hard(QTestState *who);
 
 /** clean_up: the end of a test in which one side is gone */
 void clean_up(void);
+
+/**
+ * finish_alone: wait until the destination's QEMU has ended by itself, and see
+ * that the source keeps the guest, paused; its process may be stopped
+ */
+void finish_alone(QTestState *from, QTestState *to);
 
 /* The groups; each adds its cases */
 void add_capability_cases(MigrationTestEnv *env);
