@@ -38,13 +38,16 @@ out=$build/$tree/out
 ccache_for "$tree"
 
 # Only what a test host and its guests use, so that a build stays short.
-# virtfs (with attr) carries L1's root file system, slirp a guest's network.
+# virtfs (with attr) carries L1's root file system, slirp a guest's network; TLS
+# and vhost are post-copy's neighbours, and tools include vhost-user-blk.
 # shellcheck disable=SC2086 # none, or several
 set -- "$@" -- \
     "--target-list=$targets" \
     --without-default-features \
     --enable-system --enable-kvm --enable-tcg --enable-slirp \
     --enable-virtfs --enable-attr --enable-cap-ng --enable-fdt=system \
+    --enable-gnutls --enable-vhost-user --enable-vhost-kernel \
+    --enable-vhost-net --enable-tools \
     --disable-install-blobs --disable-docs --disable-download \
     --enable-trace-backends=log \
     --python=/usr/bin/python3 "--cc=$(cc_command)" $sanitizers
@@ -113,6 +116,7 @@ programs() {
     case $arch$variant in
     x86_64 | x86_64--asan)
         [ -n "$variant" ] || echo tests/qtest/migration-test
+        echo contrib/vhost-user-blk/vhost-user-blk
         our_tests qtest
         our_tests unit
         ;;
