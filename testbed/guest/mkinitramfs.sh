@@ -24,7 +24,7 @@ tree=$work/tree
 
 mkdir -p "$tree/bin" "$tree/dev" "$tree/proc" "$tree/sys"
 install -m 755 "$busybox" "$tree/bin/busybox"
-for applet in sh mount; do
+for applet in sh mount ifconfig; do
     ln -s busybox "$tree/bin/$applet"
 done
 install -m 755 "$init" "$tree/init"

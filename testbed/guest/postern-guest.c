@@ -22,6 +22,9 @@
  *                           operations; by default not at all
  *   postern.time=N          time each operation; one of N microseconds or more
  *                           is taken for one that waited for a page
+ *   postern.memory=N        do not begin before the guest has N MiB of memory:
+ *                           some of it may have to be plugged in
+ *   postern.disk=1          use /dev/vda, too (disk.c)
  *
  * Lines on the console, one write each:
  *   POSTERN ready words=N workers=N bytes=N
@@ -40,6 +43,10 @@
  *                                          the answer to "tell", since "mark":
  *                                          of operations that waited how many,
  *                                          their time, and percentiles
+ *   POSTERN disk ops=N bad=N               the answer to "disk": requests, and
+ *                                          pages that were wrong
+ *   POSTERN more bytes=N bad=N             the answer to "more": has used other
+ *                                          memory besides, and let go of it
  */
 #define _GNU_SOURCE
 #include <inttypes.h>
@@ -58,6 +65,7 @@
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
+#include "disk.h"
 
 enum {
     DEFAULT_PERCENT = 60,       /* of all memory */
@@ -70,6 +78,7 @@ enum {
     WALK_STRIDE = 104729,       /* a prime, so that a walk meets each page */
     PAUSE_US = 20000,
     PAGE = 4096,
+    MORE_BYTES = 32 << 20,
     WORDS_PER_PAGE = PAGE / sizeof(uint64_t),
 };
 
@@ -436,6 +445,22 @@ static void tell(void)
         percentile_us(&now, count, 50), percentile_us(&now, count, 99));
 }
 
+/* Pages that the kernel had free, or got back from a balloon */
+static void use_more(void)
+{
+    uint64_t *more = map_pages(MORE_BYTES), bad = 0;
+
+    for (uint64_t i = 0; i < MORE_BYTES / sizeof(*more); i++) {
+        bad += more[i] != 0;
+        more[i] = expected(i, 0);
+    }
+    for (uint64_t i = 0; i < MORE_BYTES / sizeof(*more); i++) {
+        bad += more[i] != expected(i, 0);
+    }
+    munmap(more, MORE_BYTES);
+    say("POSTERN more bytes=%u bad=%" PRIu64 "\n", MORE_BYTES, bad);
+}
+
 static void obey_one_line(void)
 {
     char line[64];
@@ -452,6 +477,11 @@ static void obey_one_line(void)
         say("POSTERN marked ops=%" PRIu64 "\n", marked.ops);
     } else if (!strcmp(line, "tell")) {
         tell();
+    } else if (!strcmp(line, "disk")) {
+        say("POSTERN disk ops=%" PRIu64 " bad=%" PRIu64 "\n", disk_ops(),
+            disk_bad());
+    } else if (!strcmp(line, "more")) {
+        use_more();
     } else if (!strcmp(line, "pause")) {
         atomic_store(&paused, true);
     } else if (!strcmp(line, "walk") && !atomic_load(&walkers_left)) {
@@ -483,19 +513,33 @@ static void say_alive(void)
         ops, least, bad);
 }
 
+/* All memory in bytes, once there are as many MiB */
+static uint64_t wait_for_memory(uint64_t mib)
+{
+    struct sysinfo system;
+    uint64_t bytes;
+
+    for (;;) {
+        if (sysinfo(&system)) {
+            die("sysinfo");
+        }
+        bytes = (uint64_t)system.totalram * system.mem_unit;
+        if (bytes >> 20 >= mib) {
+            return bytes;
+        }
+        usleep(PAUSE_US);
+    }
+}
+
 int main(void)
 {
     struct pollfd console = { .fd = STDIN_FILENO, .events = POLLIN };
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    struct sysinfo system;
     uint64_t bytes;
 
     make_console_quiet();
-    if (sysinfo(&system)) {
-        die("sysinfo");
-    }
-    bytes = (uint64_t)system.totalram * system.mem_unit / 100 *
-            number_from_command_line("postern.percent=", DEFAULT_PERCENT);
+    bytes = wait_for_memory(number_from_command_line("postern.memory=", 0)) /
+            100 * number_from_command_line("postern.percent=", DEFAULT_PERCENT);
     wait_min_ns = number_from_command_line("postern.time=", 0) * 1000ull;
     rest_us = number_from_command_line("postern.rest=", 0);
     nwords = bytes / (sizeof(*words) + sizeof(*generation));
@@ -509,6 +553,9 @@ int main(void)
     }
     pthread_barrier_wait(&filled);
     pthread_barrier_wait(&filled);
+    if (number_from_command_line("postern.disk=", 0) && disk_start()) {
+        die("disk");
+    }
     say("POSTERN ready words=%" PRIu64 " workers=%u bytes=%" PRIu64 "\n",
         nwords, nworkers, nwords * (sizeof(*words) + sizeof(*generation)));
 
