@@ -3,7 +3,8 @@
  *
  * The guest is that of migration-test: a boot sector that walks through
  * 100 MiB and increments a byte in each page, so that a page lost or stale is
- * found.  KVM is needed: run it in the testbed.
+ * found.  KVM is needed: run it in the testbed.  The neighbours' cases boot
+ * Linux, of which the environment has to say where it is.
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -33,6 +34,7 @@ int main(int argc, char **argv)
     add_end_cases();
     add_life_cases();
     add_slots_cases();
+    add_neighbours_cases();
 
     ret = g_test_run();
     migration_env_clean(env);

@@ -201,3 +201,28 @@ bool postern_guest_tell(PosternVM *vm, unsigned timeout_s,
     waits->p99_us = field(line, "p99_us");
     return true;
 }
+
+bool postern_guest_disk(PosternVM *vm, unsigned timeout_s, uint64_t *ops,
+                        uint64_t *bad, Error **errp)
+{
+    g_autofree char *line = ask(vm, "disk", "disk", timeout_s, errp);
+
+    if (!line) {
+        return false;
+    }
+    *ops = field(line, "ops");
+    *bad = field(line, "bad");
+    return true;
+}
+
+bool postern_guest_use_more(PosternVM *vm, unsigned timeout_s, uint64_t *bad,
+                            Error **errp)
+{
+    g_autofree char *line = ask(vm, "more", "more", timeout_s, errp);
+
+    if (!line) {
+        return false;
+    }
+    *bad = field(line, "bad");
+    return true;
+}

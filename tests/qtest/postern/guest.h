@@ -110,4 +110,29 @@ bool postern_guest_mark(PosternVM *vm, unsigned timeout_s, Error **errp);
 bool postern_guest_tell(PosternVM *vm, unsigned timeout_s,
                         PosternGuestWaits *waits, Error **errp);
 
+/**
+ * postern_guest_disk() - how the program gets on with its disk
+ * @vm: where the guest runs now; with "postern.disk=1"
+ * @timeout_s: how long to wait
+ * @ops: set to the number of requests that were served
+ * @bad: set to that of pages that were wrong, or could not be had
+ * @errp: set on failure
+ *
+ * Return: true when both are valid
+ */
+bool postern_guest_disk(PosternVM *vm, unsigned timeout_s, uint64_t *ops,
+                        uint64_t *bad, Error **errp);
+
+/**
+ * postern_guest_use_more() - have it use 32 MiB besides, for a while
+ * @vm: where the guest runs now
+ * @timeout_s: how long to wait
+ * @bad: set to the number of words that were wrong
+ * @errp: set on failure
+ *
+ * Return: true when @bad is valid
+ */
+bool postern_guest_use_more(PosternVM *vm, unsigned timeout_s, uint64_t *bad,
+                            Error **errp);
+
 #endif

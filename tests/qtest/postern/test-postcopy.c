@@ -7,6 +7,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/units.h"
 #include "libqtest.h"
 #include "migration/migration-qmp.h"
 #include "migration/migration-util.h"
@@ -57,6 +58,34 @@ static void test_blocktime(void)
     finish(from, to, true);
 }
 
+static uint64_t resident_bytes(QTestState *who)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/statm", qtest_pid(who));
+    g_autofree char *text = NULL;
+    uint64_t pages;
+
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    g_assert_cmpint(sscanf(text, "%*u %" SCNu64, &pages), ==, 1);
+    return pages * qemu_real_host_page_size();
+}
+
+/* The source does not keep what it has sent */
+static void test_release_ram(void)
+{
+    QTestState *from, *to;
+    uint64_t before;
+
+    if (!begin(&from, &to, ON, "release-ram")) {
+        return;
+    }
+    before = resident_bytes(from);
+    migrate_set_parameter_int(from, "max-postcopy-bandwidth", 0);
+    wait_for_migration_complete(from);
+    /* The guest uses 100 MiB */
+    g_assert_cmpuint(resident_bytes(from) + 64 * MiB, <, before);
+    finish(from, to, true);
+}
+
 static void test_postcopy_on(void)
 {
     test_postcopy(ON, NULL, true);
@@ -88,5 +117,6 @@ void add_postcopy_cases(void)
         migration_test_add("/postern/postcopy/off", test_postcopy_off);
         migration_test_add("/postern/postcopy/preempt", test_postcopy_preempt);
         migration_test_add("/postern/postcopy/blocktime", test_blocktime);
+        migration_test_add("/postern/postcopy/release-ram", test_release_ram);
     }
 }

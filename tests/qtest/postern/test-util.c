@@ -201,14 +201,10 @@ void wait_for_requests(QTestState *who, unsigned more)
     }
 }
 
-/* As migrate_start(), with a new file for their messages */
-static bool start_both(MigrateStart *start, QTestState **from, QTestState **to)
+char *watch_messages(void)
 {
-    g_autofree char *path = g_strdup_printf("%s/messages",
-                                            migration_get_env()->tmpfs);
-    g_autofree char *redirect = g_strdup_printf("2>>%s", path);
+    char *path = g_strdup_printf("%s/messages", migration_get_env()->tmpfs);
     static bool watched;
-    bool skipped;
 
     if (!watched) {
         qtest_add_abrt_handler(show_messages, NULL);
@@ -219,6 +215,16 @@ static bool start_both(MigrateStart *start, QTestState **from, QTestState **to)
     }
     messages = open(path, O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
     g_assert_cmpint(messages, >=, 0);
+    return path;
+}
+
+/* As migrate_start(), with a new file for their messages */
+static bool start_both(MigrateStart *start, QTestState **from, QTestState **to)
+{
+    g_autofree char *path = watch_messages();
+    g_autofree char *redirect = g_strdup_printf("2>>%s", path);
+    bool skipped;
+
     start->opts_source = redirect;
     start->opts_target = redirect;
     skipped = migrate_start(from, to, "defer", start);
@@ -239,7 +245,8 @@ bool begin_with(MigrateStart *start, QTestState **from, QTestState **to,
     if (other) {
         migrate_set_capability(*to, other, true);
     }
-    if (other && g_str_equal(other, "postcopy-preempt")) {
+    if (other && (g_str_equal(other, "postcopy-preempt") ||
+                  g_str_equal(other, "release-ram"))) {
         migrate_set_capability(*from, other, true);
     }
     if (capability != DEFAULT) {

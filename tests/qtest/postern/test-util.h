@@ -35,6 +35,14 @@ void check_faults(QTestState *to, bool kvm);
 /** guest_faults: accesses of the guest that met a missing page */
 uint64_t guest_faults(QTestState *who);
 
+/**
+ * watch_messages: a new file for what QEMUs say on stderr, which is shown when
+ * the test fails
+ *
+ * Returns: its path, to be unlinked and freed when all of them have started
+ */
+char *watch_messages(void);
+
 /** wait_for_guest_faults: until there were @goal of them */
 void wait_for_guest_faults(QTestState *who, uint64_t goal);
 
@@ -48,8 +56,8 @@ void wait_for_requests(QTestState *who, unsigned more);
  * @to: gets the destination, whose guest has asked for some pages
  * @faults: how many of them, as seen by query-migrate
  * @capability: what to do with the capability there
- * @other: another capability to turn on, or NULL; if "postcopy-preempt", on
- *         the source, too
+ * @other: another capability to turn on, or NULL; if "postcopy-preempt" or
+ *         "release-ram", on the source, too
  *
  * What nobody asks for comes slowly, so the middle lasts until finish(), or
  * whatever else the test does.
@@ -115,5 +123,6 @@ void add_trouble_cases(void);
 void add_end_cases(void);
 void add_life_cases(void);
 void add_slots_cases(void);
+void add_neighbours_cases(void);
 
 #endif

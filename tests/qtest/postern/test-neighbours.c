@@ -1,0 +1,443 @@
+/*
+ * postern-test: what else uses the guest's memory, or changes how much it has
+ *
+ * A guest with Linux, whose program checks every word that it uses; see
+ * testbed/guest/postern-guest.c.
+ *
+ * Copyright (c) 2026 Postern developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <glib/gstdio.h>
+#include "qemu/units.h"
+#include "qapi/error.h"
+#include "qobject/qdict.h"
+#include "guest.h"
+#include "migrate.h"
+#include "migration/migration-qmp.h"
+#include "migration/migration-util.h"
+#include "ping.h"
+#include "test-util.h"
+
+enum {
+    TIMEOUT_S = 300,            /* also for a QEMU with sanitizers */
+    MEMORY_MIB = 128,
+    DISK_MIB = 16,
+};
+
+typedef enum Side { SOURCE, DESTINATION, SIDES } Side;
+
+static const char * const side_names[SIDES] = { "source", "destination" };
+
+/* A migration of a guest that was booted for it */
+typedef struct Trip {
+    PosternVMConfig configs[SIDES];
+    PosternVM *vms[SIDES];
+    PosternMigrateOptions options;
+    char *arguments[SIDES];
+    char *messages;
+    char *socket;
+} Trip;
+
+static char *own_path(const char *name, Side side)
+{
+    return g_strdup_printf("%s/%s-%s", migration_get_env()->tmpfs, name,
+                           side_names[side]);
+}
+
+static const char *from_environment(const char *name)
+{
+    const char *value = g_getenv(name);
+
+    if (!value) {
+        g_error("%s is not set; see the test in Postern's meson.build", name);
+    }
+    return value;
+}
+
+/* Both sides' arguments for QEMU may differ, and are to be given to free */
+static void trip_boot(Trip *trip, char *source, char *destination,
+                      const char *append)
+{
+    trip->arguments[SOURCE] = source;
+    trip->arguments[DESTINATION] = destination;
+    trip->messages = watch_messages();
+    for (Side side = 0; side < SIDES; side++) {
+        trip->configs[side] = (PosternVMConfig) {
+            .kernel = from_environment("POSTERN_KERNEL"),
+            .initrd = from_environment("POSTERN_GUEST"),
+            .extra_args = trip->arguments[side],
+            .append = append,
+            .log = trip->messages,
+            .memory_mib = MEMORY_MIB,
+            .vcpus = 1,
+        };
+    }
+    trip->vms[SOURCE] = postern_vm_start(side_names[SOURCE],
+                                         &trip->configs[SOURCE], false,
+                                         &error_abort);
+    postern_guest_wait_ready(trip->vms[SOURCE], TIMEOUT_S, NULL, &error_abort);
+}
+
+/*
+ * Go over to post-copy at once, with nearly all of memory on the source.  What
+ * nobody asks for comes slowly, so the middle lasts until trip_end().
+ */
+static void trip_switch(Trip *trip)
+{
+    trip->socket = g_strdup_printf("%s/migration", migration_get_env()->tmpfs);
+    trip->options = (PosternMigrateOptions) {
+        .socket = trip->socket,
+        .kvm_userfault = ON_OFF_AUTO_ON,
+        .max_bandwidth = 4 * MiB,
+        /* One page in each tenth of a second, zeroes or not */
+        .postcopy_bandwidth = 10,
+        .timeout_s = TIMEOUT_S,
+    };
+    trip->vms[DESTINATION] = postern_vm_start(side_names[DESTINATION],
+                                              &trip->configs[DESTINATION],
+                                              true, &error_abort);
+    postern_migrate_to_postcopy(trip->vms[SOURCE], trip->vms[DESTINATION],
+                                &trip->options, &error_abort);
+    wait_for_guest_faults(trip->vms[DESTINATION]->qts, 20);
+}
+
+/* Let the rest come: the guest is well, and no word of it is wrong */
+static void trip_end(Trip *trip)
+{
+    PosternVM *dst = trip->vms[DESTINATION];
+    PosternMigrateStats stats;
+    uint64_t bad;
+
+    /* All that was to happen in the middle did */
+    wait_for_migration_status(dst->qts, "postcopy-active",
+                              (const char * []) { "completed", NULL });
+    migrate_set_parameter_int(trip->vms[SOURCE]->qts, "max-postcopy-bandwidth",
+                              0);
+    postern_migrate_complete(trip->vms[SOURCE], dst, &trip->options, &stats,
+                             &error_abort);
+    g_assert_true(stats.mechanism_is_kvm);
+    g_assert_cmpuint(stats.kvm_exits, >, 0);
+    g_assert_cmpuint(stats.userfaultfd_vcpu, ==, 0);
+    postern_guest_wait_alive(dst, 500, TIMEOUT_S, &error_abort);
+    postern_guest_sweep(dst, TIMEOUT_S, &bad, &error_abort);
+    g_assert_cmpuint(bad, ==, 0);
+    for (Side side = 0; side < SIDES; side++) {
+        postern_vm_stop(trip->vms[side]);
+        g_free(trip->arguments[side]);
+    }
+    unlink(trip->messages);
+    unlink(trip->socket);
+    g_free(trip->messages);
+    g_free(trip->socket);
+}
+
+/* Memory that the guest's kernel finds only later, and the program uses, too */
+static void test_plugged(const void *opaque)
+{
+    Trip trip = { 0 };
+
+    /* More than without it: then it is in use */
+    trip_boot(&trip, g_strdup(opaque), g_strdup(opaque),
+              "memhp_default_state=online postern.memory=200 "
+              "postern.percent=70");
+    trip_switch(&trip);
+    trip_end(&trip);
+}
+
+static uint64_t balloon_mib(PosternVM *vm)
+{
+    QDict *info = postern_vm_qmp(vm, &error_abort,
+                                 "{ 'execute': 'query-balloon' }");
+    uint64_t mib = qdict_get_int(info, "actual") / MiB;
+
+    qobject_unref(info);
+    return mib;
+}
+
+static void balloon_to(PosternVM *vm, uint64_t mib)
+{
+    postern_vm_run(vm, &error_abort, "{ 'execute': 'balloon',"
+                   "  'arguments': { 'value': %" PRIu64 " } }", mib * MiB);
+    for (int i = 0; balloon_mib(vm) != mib; i++) {
+        g_assert_cmpint(i, <, POLLS_MAX);
+        g_usleep(POLL_US);
+    }
+}
+
+static void use_more(PosternVM *vm)
+{
+    uint64_t bad;
+
+    postern_guest_use_more(vm, TIMEOUT_S, &bad, &error_abort);
+    g_assert_cmpuint(bad, ==, 0);
+}
+
+/*
+ * Inflated before, so that QEMU dropped the pages; deflated, inflated and
+ * deflated again in the middle, where it must not drop any: a page that came
+ * once does not come again, and a guest that uses it would wait for ever.
+ */
+static void test_balloon(void)
+{
+    static const char arguments[] =
+        "-object iothread,id=io0 -device virtio-balloon-pci,iothread=io0,"
+        "free-page-hint=on,free-page-reporting=on";
+    Trip trip = { 0 };
+    PosternVM *dst;
+
+    trip_boot(&trip, g_strdup(arguments), g_strdup(arguments),
+              "postern.percent=30");
+    balloon_to(trip.vms[SOURCE], MEMORY_MIB - 32);
+    trip_switch(&trip);
+    dst = trip.vms[DESTINATION];
+    g_assert_cmpuint(balloon_mib(dst), ==, MEMORY_MIB - 32);
+    balloon_to(dst, MEMORY_MIB);
+    use_more(dst);
+    balloon_to(dst, MEMORY_MIB - 32);
+    balloon_to(dst, MEMORY_MIB);
+    use_more(dst);
+    trip_end(&trip);
+}
+
+static char *vhost_net_arguments(Side side)
+{
+    return g_strdup_printf("-netdev tap,id=n0,ifname=%s,script=no,"
+                           "downscript=no,vhost=on"
+                           " -device virtio-net-pci,netdev=n0,romfile=,"
+                           "mac=52:54:00:12:34:56", side_names[side]);
+}
+
+static void ping_often(int fd)
+{
+    for (int answers = 0, i = 0; answers < 50; i++) {
+        g_assert_cmpint(i, <, POLLS_MAX);
+        if (postern_ping(fd, 500)) {
+            answers++;
+        } else {
+            g_usleep(POLL_US);
+        }
+    }
+}
+
+/* In the kernel vhost reads and writes memory that has not arrived */
+static void test_vhost_net(void)
+{
+    Trip trip = { 0 };
+    uint64_t before;
+    int fd;
+
+    trip_boot(&trip, vhost_net_arguments(SOURCE),
+              vhost_net_arguments(DESTINATION), "postern.percent=40");
+    fd = postern_ping_open(side_names[SOURCE], &error_abort);
+    ping_often(fd);
+    close(fd);
+    trip_switch(&trip);
+    fd = postern_ping_open(side_names[DESTINATION], &error_abort);
+    before = faults_get(trip.vms[DESTINATION]->qts, "userfaultfd-other");
+    ping_often(fd);
+    close(fd);
+    /* QEMU's own threads have nothing to do with it */
+    g_assert_cmpuint(faults_get(trip.vms[DESTINATION]->qts,
+                                "userfaultfd-other"), >, before);
+    trip_end(&trip);
+}
+
+/* Another process, with a userfaultfd of its own */
+typedef struct Backend {
+    GPid pid;
+    char *socket;
+} Backend;
+
+static void backend_start(Backend *backend, Side side, const char *disk)
+{
+    const char *argv[] = {
+        from_environment("POSTERN_VHOST_USER_BLK"), "--socket-path", NULL,
+        "--blk-file", disk, NULL,
+    };
+    g_autoptr(GError) err = NULL;
+
+    backend->socket = own_path("disk", side);
+    argv[2] = backend->socket;
+    g_spawn_async(NULL, (char **)argv, NULL,
+                  G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_STDOUT_TO_DEV_NULL |
+                  G_SPAWN_STDERR_TO_DEV_NULL,
+                  NULL, NULL, &backend->pid, &err);
+    g_assert_no_error(err);
+    for (int i = 0; access(backend->socket, F_OK); i++) {
+        g_assert_cmpint(i, <, POLLS_MAX);
+        g_usleep(POLL_US);
+    }
+}
+
+/* Its QEMU has ended, and so does it */
+static void backend_end(Backend *backend)
+{
+    g_assert_cmpint(waitpid(backend->pid, NULL, 0), ==, backend->pid);
+    unlink(backend->socket);
+    g_free(backend->socket);
+}
+
+static void backend_kill(Backend *backend)
+{
+    kill(backend->pid, SIGKILL);
+    g_assert_cmpint(waitpid(backend->pid, NULL, 0), ==, backend->pid);
+    unlink(backend->socket);
+    g_free(backend->socket);
+}
+
+static char *vhost_user_arguments(const Backend *backend, const char *trace)
+{
+    return g_strdup_printf("-object memory-backend-memfd,id=m0,size=%dM,"
+                           "share=on -machine memory-backend=m0"
+                           " -chardev socket,id=c0,path=%s"
+                           " -device vhost-user-blk-pci,chardev=c0"
+                           " -trace postcopy_request_shared_page -D %s",
+                           MEMORY_MIB, backend->socket, trace);
+}
+
+/* The guest's disk goes on */
+static void use_disk(PosternVM *vm, unsigned more)
+{
+    uint64_t first, ops, bad;
+
+    postern_guest_disk(vm, TIMEOUT_S, &first, &bad, &error_abort);
+    for (int i = 0; ; i++) {
+        postern_guest_disk(vm, TIMEOUT_S, &ops, &bad, &error_abort);
+        g_assert_cmpuint(bad, ==, 0);
+        if (ops >= first + more) {
+            break;
+        }
+        g_assert_cmpint(i, <, POLLS_MAX);
+        g_usleep(POLL_US);
+    }
+}
+
+/* A guest with a disk that another process serves, up to the switch */
+typedef struct DiskTrip {
+    Trip trip;
+    Backend backends[SIDES];
+    char *disk;
+    char *trace;
+} DiskTrip;
+
+static void disk_trip_begin(DiskTrip *dt)
+{
+    int fd;
+
+    dt->disk = g_strdup("/dev/shm/postern-disk-XXXXXX");
+    dt->trace = own_path("trace", DESTINATION);
+    fd = g_mkstemp(dt->disk);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(ftruncate(fd, DISK_MIB * MiB), ==, 0);
+    close(fd);
+    for (Side side = 0; side < SIDES; side++) {
+        backend_start(&dt->backends[side], side, dt->disk);
+    }
+    trip_boot(&dt->trip,
+              vhost_user_arguments(&dt->backends[SOURCE], "/dev/null"),
+              vhost_user_arguments(&dt->backends[DESTINATION], dt->trace),
+              "postern.percent=40 postern.disk=1");
+    use_disk(dt->trip.vms[SOURCE], 100);
+    trip_switch(&dt->trip);
+}
+
+static void disk_trip_end(DiskTrip *dt)
+{
+    trip_end(&dt->trip);
+    unlink(dt->trace);
+    unlink(dt->disk);
+    g_free(dt->trace);
+    g_free(dt->disk);
+}
+
+static void test_vhost_user(void)
+{
+    g_autofree char *traced = NULL;
+    DiskTrip dt = { 0 };
+
+    disk_trip_begin(&dt);
+    use_disk(dt.trip.vms[DESTINATION], 200);
+    g_assert_true(g_file_get_contents(dt.trace, &traced, NULL, NULL));
+    g_assert_nonnull(strstr(traced, "postcopy_request_shared_page"));
+    g_assert_cmpint(waitpid(dt.backends[DESTINATION].pid, NULL, WNOHANG),
+                    ==, 0);
+    disk_trip_end(&dt);
+    backend_end(&dt.backends[SOURCE]);
+    backend_end(&dt.backends[DESTINATION]);
+}
+
+/* QEMU knows that the back end has gone */
+static bool is_disconnected(PosternVM *vm)
+{
+    g_autofree char *text = qtest_hmp(vm->qts, "info chardev");
+
+    return strstr(text, "c0: filename=disconnected");
+}
+
+/* Have the thread of userfaultfd do something: QEMU reads what is missing */
+static void fault_once(PosternVM *vm)
+{
+    uint64_t before = faults_get(vm->qts, "userfaultfd-other");
+
+    for (unsigned mib = 1;
+         faults_get(vm->qts, "userfaultfd-other") == before; mib++) {
+        g_assert_cmpuint(mib, <, MEMORY_MIB);
+        g_free(qtest_hmp(vm->qts, "xp /1xb 0x%x", mib << 20));
+    }
+}
+
+/* How often does the thread of userfaultfd complain? */
+static unsigned complaints(const Trip *trip)
+{
+    g_autofree char *said = NULL;
+    g_auto(GStrv) parts = NULL;
+
+    g_assert_true(g_file_get_contents(trip->messages, &said, NULL, NULL));
+    parts = g_strsplit(said, "postcopy_ram_fault_thread:", -1);
+    return g_strv_length(parts) - 1;
+}
+
+/* The guest has lost its disk, but nothing else */
+static void test_vhost_user_killed(void)
+{
+    DiskTrip dt = { 0 };
+    PosternVM *dst;
+
+    disk_trip_begin(&dt);
+    dst = dt.trip.vms[DESTINATION];
+    use_disk(dst, 20);
+    backend_kill(&dt.backends[DESTINATION]);
+    for (int i = 0; !is_disconnected(dst); i++) {
+        g_assert_cmpint(i, <, POLLS_MAX);
+        g_usleep(POLL_US);
+    }
+    fault_once(dst);
+    fault_once(dst);
+    g_assert_cmpuint(complaints(&dt.trip), ==, 1);
+    disk_trip_end(&dt);
+    backend_end(&dt.backends[SOURCE]);
+}
+
+void add_neighbours_cases(void)
+{
+    if (!host_has_userfault()) {
+        return;
+    }
+    qtest_add_data_func("/postern/neighbours/dimm",
+                        "-m 128,slots=2,maxmem=1G"
+                        " -object memory-backend-ram,id=d0,size=128M"
+                        " -device pc-dimm,memdev=d0", test_plugged);
+    qtest_add_data_func("/postern/neighbours/virtio-mem",
+                        "-m 128,maxmem=2G"
+                        " -object memory-backend-ram,id=v0,size=256M"
+                        " -device virtio-mem-pci,memdev=v0,"
+                        "requested-size=128M", test_plugged);
+    qtest_add_func("/postern/neighbours/balloon", test_balloon);
+    qtest_add_func("/postern/neighbours/vhost-net", test_vhost_net);
+    qtest_add_func("/postern/neighbours/vhost-user", test_vhost_user);
+    qtest_add_func("/postern/neighbours/vhost-user-killed",
+                   test_vhost_user_killed);
+}
