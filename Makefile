@@ -7,8 +7,8 @@ MESON_BUILD = build/meson
 
 # Each of them runs ninja in the same folder, which uses all processors itself.
 .NOTPARALLEL:
-.PHONY: all demo check check-debug-kernel check-sanitizers soak bench
-.PHONY: bench-userfault bench-postcopy shell refresh help distclean prepare
+.PHONY: all demo check check-debug-kernel check-sanitizers check-upstream
+.PHONY: soak bench bench-userfault bench-postcopy shell refresh help distclean prepare
 
 all: prepare
 	@ninja -C $(MESON_BUILD)
@@ -27,6 +27,10 @@ check-debug-kernel: prepare
 # The qtests of ours with a QEMU that looks for its own mistakes.
 check-sanitizers: prepare
 	@scripts/check.sh --suite=sanitizer $(TESTS)
+
+# All of upstream's migration-test.
+check-upstream: prepare
+	@scripts/check.sh --suite=upstream $(TESTS)
 
 # Migrations at random, with all that may happen to a network.
 soak: prepare
@@ -68,6 +72,8 @@ help:
 	@echo '                the KVM selftests on a kernel with KASAN and lockdep'
 	@echo 'make check-sanitizers'
 	@echo '                our qtests with ASan and UBSan, unit tests with TSan, too'
+	@echo 'make check-upstream'
+	@echo "                all of upstream's migration-test, the capability on and off"
 	@echo 'make soak       N=N (200) migrations at random, from SEED=N (and TOUR=N)'
 	@echo 'make bench      the demo ROUNDS=N times (5) in turn: medians and spread'
 	@echo 'make bench-userfault  pages brought on demand, by each mechanism of the'

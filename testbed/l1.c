@@ -14,7 +14,9 @@
 /* The rest is this machine's own business, and often wrong in L1. */
 gboolean l1_passes_env(const char *name)
 {
-    static const char *const names[] = { "PATH", "HOME", "TERM", "LANG" };
+    static const char *const names[] = {
+        "PATH", "HOME", "TERM", "LANG", "PYTHON"
+    };
     static const char *const prefixes[] = {
         "POSTERN_", "QTEST_", "G_", "MALLOC_", "ASAN_", "UBSAN_"
     };
