@@ -3,7 +3,7 @@
 #
 # bench-postcopy.sh [PART]... [ROUNDS]: post-copy with pristine upstream QEMU
 # against ours, ROUNDS times (3), in turn, on one emulated host with one CPU and
-# our kernel.  PART is one of these; without any, both:
+# our kernel.  PART is one of these; without any, all:
 #
 #   wall    a guest that uses its memory at random, 1 to 8 vCPUs, with and
 #           without postcopy-preempt, a delay of the network and a limit for
@@ -12,6 +12,7 @@
 #   walk    a guest that uses each page once, most of them missing: the
 #           processor time of the destination, its guest included, for each of
 #           them; the source is ours both times
+#   icount  the same with instructions counted, for processor time
 #
 # An access is taken for one that waited for a page if it took 500 us or more. On
 # the one processor, with several vCPUs, some only waited for their turn.
@@ -34,12 +35,12 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 parts='' rounds=3
 for arg; do
     case $arg in
-    walk | wall) parts="$parts $arg" ;;
-    *[!0-9]* | '' | 0*) die "usage: $0 [walk|wall]... [ROUNDS]" ;;
+    walk | wall | icount) parts="$parts $arg" ;;
+    *[!0-9]* | '' | 0*) die "usage: $0 [wall|walk|icount]... [ROUNDS]" ;;
     *) rounds=$arg ;;
     esac
 done
-parts=${parts:-wall walk}
+parts=${parts:-wall walk icount}
 vcpus=${VCPUS:-1,2,4,8} delays=${DELAYS:-0,30,1000} limits=${LIMITS:-0,8}
 case $vcpus,$delays,$limits in
 *[!0-9,]* | *,,*) die "VCPUS, DELAYS and LIMITS are lists of numbers, with commas between" ;;
@@ -76,11 +77,13 @@ ours=$(tree_version qemu "$build/qemu/src")
 
 # in_l1 PART ROUND EXPECTED BENCH-OPTION...: one round, of that many runs
 in_l1() {
-    _part=$1 _round=$2 _expected=$3
+    _part=$1 _round=$2 _expected=$3 _clock=
     shift 3
+    [ "$_part" != icount ] || _clock=--icount
     say "    $_part, round $_round of $rounds" >&2
     _log=$logs/bench-postcopy-$_part-$_round.log
-    "$build/meson/testbed/testbed" --smp=1 --memory=2048 --timeout=3400 -- \
+    "$build/meson/testbed/testbed" --smp=1 --memory=2048 --timeout=3400 \
+        ${_clock:+"$_clock"} -- \
         "$build/qemu/out/tests/qtest/postern-bench" \
         --kernel="$build/linux/out/arch/x86/boot/bzImage" \
         --initrd="$build/meson/$guest" \
@@ -110,8 +113,8 @@ run_part() {
             in_l1 wall "$_n" $(($(length "$vcpus") * $(length "$delays") * $(length "$limits") * 4)) \
                 --vcpus="$vcpus" --delays="$delays" --limits="$limits"
             ;;
-        walk)
-            in_l1 walk "$_n" $(($(length "$vcpus") * 4)) \
+        walk | icount)
+            in_l1 "$1" "$_n" $(($(length "$vcpus") * 4)) \
                 --vcpus="$vcpus" --walk --delays=0 --limits=0 --memory=96 --percent=30
             ;;
         esac
@@ -131,6 +134,10 @@ metrics() {
         ;;
     walk)
         printf '%s\t%s\n' dst_ns "Processor time of the destination for a page that is used, ns" \
+            requested "Pages asked for"
+        ;;
+    icount)
+        printf '%s\t%s\n' dst_ns "Instructions of the destination for a page that is used" \
             requested "Pages asked for"
         ;;
     esac
