@@ -32,7 +32,7 @@ is "with all that it needs" "$(gzip -dc "$work/output" | names)" \
     ". bin bin/busybox init l1-run.sh "
 is "the guest's as well" "$(pack guest/mkinitramfs.sh program)" ""
 is "with its own" "$(names <"$work/output")" \
-    ". bin bin/busybox bin/mount bin/program bin/sh dev init proc sys "
+    ". bin bin/busybox bin/ifconfig bin/mount bin/program bin/sh dev init proc sys "
 
 printf '#!/bin/sh\necho part\nexit 3\n' >"$work/bin/cpio"
 chmod +x "$work/bin/cpio"
