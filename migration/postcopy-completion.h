@@ -32,8 +32,8 @@ void postcopy_completion_pong(uint32_t seq);
  * that was not heard here, and this side is to be quit.
  *
  * Context: migration thread.
- * Returns: false if the guest does not run there as far as is known here; the
- * migration is to fail then, as it always did.
+ * Returns: false if the guest does not run there as far as is known here, which
+ * it may if the answer was lost; the migration is to fail then, as it always did.
  */
 bool postcopy_completion_failed(MigrationState *s);
 
