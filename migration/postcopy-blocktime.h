@@ -14,7 +14,8 @@
 /**
  * postcopy_blocktime_reset: a post-copy begins
  * @indexes: measure for vCPUs with a cpu_index below that; 0: measure nothing
- * @vcpus: how many of them there are
+ * @vcpus: how many of them there are; the time that all of them waited is
+ *         right only as long as none is plugged in between or unplugged
  *
  * Context: nobody uses the other functions meanwhile.
  */
@@ -22,7 +23,7 @@ void postcopy_blocktime_reset(unsigned indexes, unsigned vcpus);
 
 /**
  * postcopy_blocktime_begin: a vCPU begins to wait for a page
- * @cpu_index: the vCPU; ignored if it is -1 or was plugged later
+ * @cpu_index: the vCPU; ignored if it is -1 or beyond those measured
  * @page: what it waits for; takes the place of what it waited for before
  * @now: get_clock()
  *

@@ -97,7 +97,10 @@ void postcopy_fault_stats_requested(void)
     qatomic_inc(&stats_requested);
 }
 
-/* Waiting counts by who waited; returns false if that was not the guest */
+/*
+ * Waiting counts by who waited, and a vCPU waits whether it is the guest, KVM or
+ * QEMU that needs the page; returns false if it was not the guest
+ */
 static bool count_wait(FaultStats *of, PostcopyFaultKind kind, uint64_t ns)
 {
     switch (kind) {
@@ -108,6 +111,9 @@ static bool count_wait(FaultStats *of, PostcopyFaultKind kind, uint64_t ns)
     case POSTCOPY_FAULT_UFFD_ASYNC:
         qatomic_add(&of->guest_wait_ns, ns);
         return true;
+    case POSTCOPY_FAULT_UFFD_VCPU_HOST:
+        qatomic_add(&of->vcpu_blocked_ns, ns);
+        return false;
     default:
         return false;
     }
@@ -197,8 +203,10 @@ static PostcopyFaultVCPUList *vcpu_list(void)
 
     for (unsigned i = 0; i < stats.max_cpus; i++) {
         FaultStats *of = &stats.of[i];
-        uint64_t faults = qatomic_read(&of->count[POSTCOPY_FAULT_KVM]) +
-                          qatomic_read(&of->count[POSTCOPY_FAULT_UFFD_VCPU]);
+        uint64_t faults =
+            qatomic_read(&of->count[POSTCOPY_FAULT_KVM]) +
+            qatomic_read(&of->count[POSTCOPY_FAULT_UFFD_VCPU]) +
+            qatomic_read(&of->count[POSTCOPY_FAULT_UFFD_VCPU_HOST]);
         PostcopyFaultVCPU *vcpu;
 
         if (!faults) {
