@@ -14,6 +14,7 @@
 #include "qemu/rcu.h"
 #include "qemu/thread.h"
 #include "qemu/timer.h"
+#include "qemu/userfaultfd.h"
 #include "qapi/error.h"
 #include "exec/ramblock.h"
 #include "exec/target_page.h"
@@ -28,7 +29,6 @@
 #include "postcopy-faults.h"
 #include "postcopy-ram.h"
 #include "postcopy-requests.h"
-#include "qemu/userfaultfd.h"
 #include "ram.h"
 #include "trace.h"
 
@@ -55,7 +55,8 @@
  * sets the receivedmap before.  Likewise for a fault in userfaultfd: it is
  * read, sooner or later, and whoever is second, the one who reads it or the
  * one who places its page, wakes it.  So the fault thread must not wait for
- * anything but faults: not for the stream, nor for a recovery.
+ * anything but faults: not for the stream, nor for a recovery.  (As upstream's,
+ * it waits for one if it cannot place the zero page of a discarded page.)
  *
  * The lists are also what a recovery asks for again, and what has to come
  * before post-copy with preemption may end.
@@ -258,6 +259,10 @@ static void postcopy_pages_missing(RAMBlock *rb, unsigned long *bitmap)
     size_t page_size = qemu_real_host_page_size();
     size_t npages = rb->postcopy_length / page_size;
 
+    /* Plugged since precopy began: nothing of it is migrated */
+    if (!npages) {
+        return;
+    }
     if (qemu_target_page_size() == page_size) {
         /* The source is stopped meanwhile: do not go through single bits */
         bitmap_complement(bitmap, rb->receivedmap, npages);

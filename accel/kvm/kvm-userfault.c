@@ -94,14 +94,12 @@ static UserfaultBlock *userfault_block(UserfaultState *state, RAMBlock *rb)
 /*
  * Clear without ordering among the bits, but after everything before: the
  * caller has made the pages visible.  Pairs with KVM's read of the bitmap in
- * front of its read of the page.
+ * front of its read of the page.  A huge page takes whole words at a time.
  */
 static void userfault_clear_bits(unsigned long *bitmap, size_t first,
                                  size_t npages)
 {
-    for (size_t page = first; page < first + npages; page++) {
-        clear_bit_atomic(page, bitmap);
-    }
+    bitmap_test_and_clear_atomic(bitmap, first, npages);
 }
 
 static void userfault_shadow_clear(UserfaultShadow *shadow, size_t first,
@@ -151,7 +149,7 @@ static unsigned long *userfault_slot_bitmap(UserfaultBlock *block,
         return block->bitmap + BIT_WORD(first);
     }
     QLIST_FOREACH(shadow, &block->shadows, next) {
-        if (shadow->first_page == first && shadow->npages == npages) {
+        if (shadow->first_page == first && shadow->npages >= npages) {
             return shadow->bitmap;
         }
     }
@@ -398,28 +396,28 @@ void kvm_userfault_kick_vcpu_thread(CPUState *cpu)
 
 bool kvm_userfault_supported(Error **errp)
 {
-    static Error *reason;
-    static bool probed;
+    static bool supported;
+    Error *reason = NULL;
 
-    if (!probed) {
-        if (!kvm_enabled()) {
-            /* Not remembered: the accelerator may not be there yet */
-            error_setg(errp, "it needs the KVM accelerator");
-            return false;
-        }
-        if (!kvm_check_extension(kvm_state, KVM_CAP_USERFAULT)) {
-            error_setg(&reason, "the host kernel lacks KVM userfault"
-                       " (KVM_CAP_USERFAULT)");
-        } else {
-            kvm_userfault_probe(kvm_state->fd, &reason);
-        }
-        probed = true;
-        trace_kvm_userfault_supported(reason ? error_get_pretty(reason)
-                                             : "yes");
+    /*
+     * No "no" is remembered: the accelerator may not be there yet, or what the
+     * probe needs may have been missing for a moment only.
+     */
+    if (supported) {
+        return true;
     }
-    if (reason) {
-        error_propagate(errp, error_copy(reason));
+    if (!kvm_enabled()) {
+        error_setg(errp, "it needs the KVM accelerator");
         return false;
     }
-    return true;
+    if (!kvm_check_extension(kvm_state, KVM_CAP_USERFAULT)) {
+        error_setg(&reason, "the host kernel lacks KVM userfault"
+                   " (KVM_CAP_USERFAULT)");
+    } else {
+        kvm_userfault_probe(kvm_state->fd, &reason);
+    }
+    trace_kvm_userfault_supported(reason ? error_get_pretty(reason) : "yes");
+    supported = !reason;
+    error_propagate(errp, reason);
+    return supported;
 }

@@ -70,7 +70,7 @@ typedef struct KVMUserfaultOps {
  *
  * Asks the running KVM and confirms with a scratch VM that a vCPU that
  * touches a page marked missing really exits, because the number of
- * KVM_CAP_USERFAULT is not one that upstream gave out.  The answer is
+ * KVM_CAP_USERFAULT is not one that upstream gave out.  If it does, that is
  * remembered: later calls are cheap.
  *
  * Context: BQL held.
