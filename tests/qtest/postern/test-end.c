@@ -42,10 +42,7 @@ static bool begin_and_hold_end(QTestState **from, QTestState **to)
     kill(qtest_pid(*to), SIGSTOP);
     g_assert_cmpint(read_ram_property_int(*from, "remaining"), >, 0);
     migrate_set_parameter_int(*from, "max-postcopy-bandwidth", 0);
-    for (int i = 0; read_ram_property_int(*from, "remaining"); i++) {
-        g_assert_cmpint(i, <, POLLS_MAX);
-        g_usleep(POLL_US);
-    }
+    POLL_UNTIL(read_ram_property_int(*from, "remaining") == 0);
     /* From the last page to the end of the stream it is a short way */
     g_usleep(G_USEC_PER_SEC);
     return true;

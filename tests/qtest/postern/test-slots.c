@@ -121,31 +121,42 @@ static void test_bar(void)
     finish(from, to, true);
 }
 
-/* New memory is nobody's to send: it is there at once */
-static void test_hotplug(void)
+/* The @nr-th module */
+static void plug_dimm(QTestState *who, int nr)
 {
     const uint64_t address = 4ull << 30, length = 64 << 20;
-    MigrateStart start = { .memory_backend = "-m %s,slots=2,maxmem=1G" };
+    g_autofree char *memory = g_strdup_printf("memory%d", nr);
+    g_autofree char *dimm = g_strdup_printf("dimm%d", nr);
+    uint64_t last = address + (nr + 1) * length - 8;
+
+    qtest_qmp_assert_success(who, "{ 'execute': 'object-add', 'arguments':"
+                             "  { 'qom-type': 'memory-backend-ram',"
+                             "    'id': %s, 'size': %" PRIu64 " } }",
+                             memory, length);
+    qtest_qmp_assert_success(who, "{ 'execute': 'device_add', 'arguments':"
+                             "  { 'driver': 'pc-dimm', 'id': %s,"
+                             "    'memdev': %s } }", dimm, memory);
+    g_assert_cmpint(qtest_readq(who, last), ==, 0);
+    qtest_writeq(who, last, address);
+    g_assert_cmpint(qtest_readq(who, last), ==, address);
+}
+
+/*
+ * New memory is nobody's to send: it is there at once.  The first comes when the
+ * migration has begun, but post-copy has not.
+ */
+static void test_hotplug(void)
+{
+    MigrateStart start = { .memory_backend = "-m %s,slots=3,maxmem=1G" };
     QTestState *from, *to;
 
-    if (!begin_with(&start, &from, &to, 20, ON, NULL)) {
+    if (!begin_precopy(&start, &from, &to, ON, NULL)) {
         return;
     }
-    for (int i = 0; i < 2; i++) {
-        g_autofree char *memory = g_strdup_printf("memory%d", i);
-        g_autofree char *dimm = g_strdup_printf("dimm%d", i);
-        uint64_t last = address + (i + 1) * length - 8;
-
-        qtest_qmp_assert_success(to, "{ 'execute': 'object-add', 'arguments':"
-                                 "  { 'qom-type': 'memory-backend-ram',"
-                                 "    'id': %s, 'size': %" PRIu64 " } }",
-                                 memory, length);
-        qtest_qmp_assert_success(to, "{ 'execute': 'device_add', 'arguments':"
-                                 "  { 'driver': 'pc-dimm', 'id': %s,"
-                                 "    'memdev': %s } }", dimm, memory);
-        g_assert_cmpint(qtest_readq(to, last), ==, 0);
-        qtest_writeq(to, last, address);
-        g_assert_cmpint(qtest_readq(to, last), ==, address);
+    plug_dimm(to, 0);
+    begin_postcopy(from, to, 20);
+    for (int nr = 1; nr < 3; nr++) {
+        plug_dimm(to, nr);
         wait_for_more_faults(to);
     }
     finish(from, to, true);

@@ -119,11 +119,7 @@ static void test_fault_while_paused(void)
     qtest_qmp_assert_success(to, "{ 'execute': 'stop' }");
     requested = faults_get(to, "requested");
     kill(qtest_pid(from), SIGCONT);
-    for (int i = 0;
-         read_ram_property_int(from, "postcopy-requests") < requested; i++) {
-        g_assert_cmpint(i, <, POLLS_MAX);
-        g_usleep(POLL_US);
-    }
+    POLL_UNTIL(read_ram_property_int(from, "postcopy-requests") >= requested);
     g_usleep(G_USEC_PER_SEC);
     kill(qtest_pid(from), SIGSTOP);
     migrate_pause(to);

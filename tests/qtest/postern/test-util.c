@@ -71,7 +71,8 @@ static void check_fault_lists(QDict *faults)
     g_assert_cmpint(vcpu_faults, ==,
                     qdict_get_int(faults, "kvm-exits") -
                     qdict_get_int(faults, "kvm-exits-present") +
-                    qdict_get_int(faults, "userfaultfd-vcpu"));
+                    qdict_get_int(faults, "userfaultfd-vcpu") +
+                    qdict_get_int(faults, "userfaultfd-vcpu-host"));
 
     QLIST_FOREACH_ENTRY(qdict_get_qlist(faults, "latency"), entry) {
         QDict *step = qobject_to(QDict, qlist_entry_obj(entry));
@@ -234,8 +235,8 @@ static bool start_both(MigrateStart *start, QTestState **from, QTestState **to)
     return !skipped;
 }
 
-bool begin_with(MigrateStart *start, QTestState **from, QTestState **to,
-                unsigned faults, Setting capability, const char *other)
+bool begin_precopy(MigrateStart *start, QTestState **from, QTestState **to,
+                   Setting capability, const char *other)
 {
     if (!start_both(start, from, to)) {
         return false;
@@ -259,8 +260,22 @@ bool begin_with(MigrateStart *start, QTestState **from, QTestState **to,
     wait_for_serial("src_serial");
     migrate_qmp(*from, *to, NULL, NULL, "{}");
     migrate_wait_for_dirty_mem(*from, *to);
-    migrate_postcopy_start(*from, *to, get_src());
-    wait_for_guest_faults(*to, faults);
+    return true;
+}
+
+void begin_postcopy(QTestState *from, QTestState *to, unsigned faults)
+{
+    migrate_postcopy_start(from, to, get_src());
+    wait_for_guest_faults(to, faults);
+}
+
+bool begin_with(MigrateStart *start, QTestState **from, QTestState **to,
+                unsigned faults, Setting capability, const char *other)
+{
+    if (!begin_precopy(start, from, to, capability, other)) {
+        return false;
+    }
+    begin_postcopy(*from, *to, faults);
     return true;
 }
 

@@ -18,6 +18,15 @@
 #define POLL_US 50000
 #define POLLS_MAX 1200
 
+/* Look at the condition again and again until it holds, or fail */
+#define POLL_UNTIL(condition) \
+    do { \
+        for (int polls_ = 0; !(condition); polls_++) { \
+            g_assert_cmpint(polls_, <, POLLS_MAX); \
+            g_usleep(POLL_US); \
+        } \
+    } while (0)
+
 typedef enum Setting { DEFAULT, ON, OFF } Setting;
 
 /** host_has_userfault: is this a host with KVM userfault? */
@@ -67,7 +76,14 @@ void wait_for_requests(QTestState *who, unsigned more);
 bool begin_with(MigrateStart *start, QTestState **from, QTestState **to,
                 unsigned faults, Setting capability, const char *other);
 
-/** begin: the same with the usual machine */
+/** begin_precopy: up to where post-copy may begin; for begin_postcopy() */
+bool begin_precopy(MigrateStart *start, QTestState **from, QTestState **to,
+                   Setting capability, const char *other);
+
+/** begin_postcopy: go on with it, until the guest has asked for @faults pages */
+void begin_postcopy(QTestState *from, QTestState *to, unsigned faults);
+
+/** begin: the same as begin_with with the usual machine */
 bool begin(QTestState **from, QTestState **to, Setting capability,
            const char *other);
 
