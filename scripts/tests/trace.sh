@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What trace-*.awk make of a trace of instructions.
+# What trace-*.awk make of a trace, and how trace-l1.sh ends.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -87,6 +87,36 @@ matches "addresses are no numbers" "$said" '^ +2.0 +1.00 user after$'
 
 : >"$work/trace"
 matches "a trace without a page is an error" "$(trace locks 2>&1 || echo failed)" '^failed$'
+
+# The ways of pages, out of order, as of several logs
+cat >"$work/log" <<'END'
+11@1700000000.000100:postcopy_start
+11@1700000000.000110:postcopy_preempt_enabled 0
+12@1700000000.000200:postcopy_fault_vcpu_begin cpu_index 0 pc.ram/0x1000 first 1
+12@1700000000.000210:postcopy_request_sent pc.ram/0x1000
+12@1700000000.000900:postcopy_fault_vcpu_end cpu_index 0 came 1
+12@1700000000.000910:postcopy_fault_vcpu_begin cpu_index 0 pc.ram/0x2000 first 1
+12@1700000000.000930:postcopy_fault_vcpu_end cpu_index 0 came 0
+11@1699999999.999950:something_else Request for HVA=0x7f0000
+11@1700000000.000260:ram_save_queue_pages pc.ram: start: 0x1000 len: 0x1000
+11@1700000000.000300:get_queued_page pc.ram/0x1000 page_abs=0x1
+11@1700000000.999999:postcopy_start
+11@1700000001.000110:postcopy_preempt_enabled 1
+12@1700000001.000200:postcopy_ram_fault_thread_request Request for HVA=0x7f0000 rb=pc.ram offset=0x1000 pid=0
+12@1700000001.000210:postcopy_page_req_add new page req 0x7f0000 total 1
+12@1700000001.000950:postcopy_page_req_del resolved page req 0x7f0000 total 0
+END
+faults() {
+    sort -t @ -k 2 "$1" | awk -f "$scripts/trace-faults.awk"
+}
+said=$(faults "$work/log")
+matches "a part of a page's way" "$said" '^  waits in the queue +1 +40 +40 +40$'
+matches "all of it, but not what had no end" "$said" '^  altogether +1 +700 +700 +700$'
+matches "upstream's, of another migration, and sent before" "$said" \
+    '^  sent before it was asked for +1 +750 +750 +750$'
+matches "and nothing else" "$(printf '%s\n' "$said" | wc -l)" '^8$'
+: >"$work/log"
+matches "a log without a fault is an error" "$(faults "$work/log" 2>&1 || echo failed)" '^failed$'
 
 # trace-l1.sh, with a testbed and a QEMU played by scripts
 make_checkout
