@@ -9,7 +9,9 @@ function value() {
     if (metric == "dst_ns")
         return field("dst_ns") / field("pages")
     if (metric == "ops_per_s")
-        return field("ops") * 1000000 / field("window_us")
+        return field("ops") * 1000000 / field("guest_us")
+    if (metric == "waiting")
+        return field("wait_us") * 100 / field("guest_us") / field("vcpus")
     return field(metric)
 }
 

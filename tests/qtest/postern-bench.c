@@ -53,7 +53,6 @@ static unsigned migrations;     /* made so far */
 typedef struct Result {
     PosternGuestWaits waits;
     int64_t postcopy_us;
-    int64_t window_us;          /* from the mark on, so with the downtime */
     uint64_t dst_cpu_ns;
     uint64_t requested;         /* pages, by the destination */
     uint64_t pages;
@@ -169,8 +168,32 @@ static void walk(PosternVM *src, PosternVM *dst, Result *result, Error **errp)
     }
 }
 
-static PosternVM *migrate(PosternVM *src, bool preempt, unsigned limit_mib,
-                          Result *result)
+/* What was measured is what it is called */
+static void check_kind(PosternVM *src, PosternVM *dst, Side side,
+                       const PosternMigrateOptions *options)
+{
+    PosternMigrateStats stats;
+    Error *err = NULL;
+    QDict *info;
+
+    if (side == OURS) {
+        postern_migrate_complete(src, dst, options, &stats, &err);
+        postern_program_fail_if(err);
+        if (!stats.mechanism_is_kvm || !stats.kvm_exits) {
+            postern_program_fail("no faults by KVM exits");
+        }
+    }
+    info = postern_vm_qmp(src, &err, "{ 'execute': 'query-migrate' }");
+    postern_program_fail_if(err);
+    if (!qdict_get_try_int(qdict_get_qdict(info, "ram"), "postcopy-bytes",
+                           0)) {
+        postern_program_fail("it ended before post-copy");
+    }
+    qobject_unref(info);
+}
+
+static PosternVM *migrate(PosternVM *src, Side side, bool preempt,
+                          unsigned limit_mib, Result *result)
 {
     PosternMigrateOptions options = {
         .port = FIRST_PORT + migrations,
@@ -183,7 +206,7 @@ static PosternVM *migrate(PosternVM *src, bool preempt, unsigned limit_mib,
     g_autofree char *name = g_strdup_printf("VM %u", ++migrations);
     Error *err = NULL;
     PosternVM *dst;
-    int64_t marked, resumed, completed;
+    int64_t resumed, completed;
 
     dst = postern_vm_start(g_intern_string(name), &config, true, &err);
     postern_program_fail_if(err);
@@ -194,7 +217,6 @@ static PosternVM *migrate(PosternVM *src, bool preempt, unsigned limit_mib,
         (!arguments.walk && !postern_guest_mark(src, TIMEOUT_S, &err))) {
         postern_program_fail_if(err);
     }
-    marked = g_get_real_time();
     postern_migrate_switch(src, &options, &err);
     postern_program_fail_if(err);
     resumed = wait_resumed(dst);
@@ -204,13 +226,13 @@ static PosternVM *migrate(PosternVM *src, bool preempt, unsigned limit_mib,
     }
     completed = wait_completed(dst);
     result->postcopy_us = completed - resumed;
-    result->window_us = completed - marked;
     if (!arguments.walk) {
         postern_guest_tell(dst, TIMEOUT_S, &result->waits, &err);
         postern_program_fail_if(err);
     }
     postern_migrate_wait(src, dst, &options, &err);
     postern_program_fail_if(err);
+    check_kind(src, dst, side, &options);
     postern_vm_stop(src);
     return dst;
 }
@@ -218,9 +240,9 @@ static PosternVM *migrate(PosternVM *src, bool preempt, unsigned limit_mib,
 /*
  * Of accesses that waited, from just before the switch to just after the last
  * page: how many, how long together, p50 and p99; the guest's operations
- * meanwhile; the time from when it runs on the destination to the last page,
- * and that from just before the switch.  Or of a walk: its pages, and the
- * processor time of the destination, its guest included, for it.
+ * meanwhile, and how long that was on its clock; the time from when it runs on
+ * the destination to the last page.  Or of a walk: its pages, and the processor
+ * time of the destination, its guest included, for it.
  */
 static void print_result(Side side, bool preempt, unsigned limit_mib,
                          unsigned delay_us, const Result *result)
@@ -236,11 +258,11 @@ static void print_result(Side side, bool preempt, unsigned limit_mib,
     } else {
         printf("\"waits\": %" PRIu64 ", \"wait_us\": %" PRIu64 ", "
                "\"p50_us\": %" PRIu64 ", \"p99_us\": %" PRIu64 ", "
-               "\"ops\": %" PRIu64 ", \"postcopy_us\": %" PRId64 ", "
-               "\"window_us\": %" PRId64 "}\n",
+               "\"ops\": %" PRIu64 ", \"guest_us\": %" PRIu64 ", "
+               "\"postcopy_us\": %" PRId64 "}\n",
                result->waits.waits, result->waits.wait_us,
                result->waits.p50_us, result->waits.p99_us, result->waits.ops,
-               result->postcopy_us, result->window_us);
+               result->waits.us, result->postcopy_us);
     }
     fflush(stdout);
 }
@@ -323,7 +345,7 @@ static PosternVM *measure(PosternVM *vm, Side side, bool preempt,
         vm = come_home(vm);
     }
     use_qemu(side);
-    vm = migrate(vm, preempt, limit_mib, &result);
+    vm = migrate(vm, side, preempt, limit_mib, &result);
     if (!arguments.walk) {
         postern_guest_wait_alive(vm, ALIVE_OPS, TIMEOUT_S, &err);
         postern_program_fail_if(err);
@@ -334,13 +356,10 @@ static PosternVM *measure(PosternVM *vm, Side side, bool preempt,
     return vm;
 }
 
-/* Both sides in turn; who is first alternates. */
-static void measure_both(PosternVM **vms, bool preempt, unsigned limit_mib,
-                         unsigned delay_us)
+/* Both sides in turn */
+static void measure_both(PosternVM **vms, Side first, bool preempt,
+                         unsigned limit_mib, unsigned delay_us)
 {
-    static unsigned turns;
-    Side first = (turns++ + arguments.round) % SIDES;
-
     postern_program_step("%u vCPUs, %s, limit %u MiB/s, delay %u us",
                          config.vcpus, preempt ? "preempt" : "plain",
                          limit_mib, delay_us);
@@ -353,6 +372,7 @@ static void measure_both(PosternVM **vms, bool preempt, unsigned limit_mib,
 
 static void measure_all(char **delays, char **limits)
 {
+    static unsigned turns;      /* who is first alternates, also by rounds */
     PosternVM *vms[SIDES];
 
     postern_program_step("%u vCPUs: two guests boot", config.vcpus);
@@ -362,8 +382,10 @@ static void measure_all(char **delays, char **limits)
     for (char **delay = delays; *delay; delay++) {
         set_delay(atoi(*delay));
         for (char **limit = limits; *limit; limit++) {
-            measure_both(vms, false, atoi(*limit), atoi(*delay));
-            measure_both(vms, true, atoi(*limit), atoi(*delay));
+            Side first = (turns++ + arguments.round) % SIDES;
+
+            measure_both(vms, first, false, atoi(*limit), atoi(*delay));
+            measure_both(vms, first, true, atoi(*limit), atoi(*delay));
         }
     }
     set_delay(0);

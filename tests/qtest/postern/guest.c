@@ -194,6 +194,7 @@ bool postern_guest_tell(PosternVM *vm, unsigned timeout_s,
     if (!line) {
         return false;
     }
+    waits->us = field(line, "us");
     waits->ops = field(line, "ops");
     waits->waits = field(line, "waits");
     waits->wait_us = field(line, "wait_us");

@@ -72,6 +72,7 @@ bool postern_guest_walk(PosternVM *vm, unsigned timeout_s, uint64_t *pages,
 
 /**
  * struct PosternGuestWaits - what the program's operations came to
+ * @us: from the mark to now, in microseconds of the guest's clock
  * @ops: operations
  * @waits: how many of them waited: took as long as "postern.time=" says
  * @wait_us: how long those took together, in microseconds
@@ -81,6 +82,7 @@ bool postern_guest_walk(PosternVM *vm, unsigned timeout_s, uint64_t *pages,
  * An operation uses a word, and another one that lies elsewhere.
  */
 typedef struct PosternGuestWaits {
+    uint64_t us;
     uint64_t ops;
     uint64_t waits;
     uint64_t wait_us;
