@@ -34,7 +34,8 @@ check-upstream: prepare
 
 # Migrations at random, with all that may happen to a network.
 soak: prepare
-	@scripts/soak.sh $(or $(N),200) $(SEED) $(if $(SEED),$(TOUR))
+	$(if $(TOUR),$(if $(SEED),,$(error TOUR is a number of a tour of SEED, which is not given)))
+	@scripts/soak.sh $(or $(N),200) $(SEED) $(TOUR)
 
 shell: prepare
 	@scripts/shell.sh

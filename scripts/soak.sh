@@ -22,7 +22,10 @@ usage="usage: $0 [N [SEED [TOUR]]]"
 case $n$seed$tour in
 *[!0-9]*) die "$usage" ;;
 esac
-[ "$n" -gt 0 ] || die "$usage"
+# "08" is no number for some shells, and 8 for others.
+case "$n $seed $tour " in
+0* | *" 0"[0-9]*) die "$usage" ;;
+esac
 memory=3072
 
 guest=testbed/guest/guest.cpio

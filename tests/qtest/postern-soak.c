@@ -170,7 +170,12 @@ static bool summary(unsigned tours, unsigned failed)
     if (!counts->postcopies) {
         fprintf(stderr, "postern-soak: no post-copy at all\n");
     }
-    return !failed && !counts->corrupted && counts->postcopies;
+    if (trouble && !counts->troubles) {
+        fprintf(stderr, "postern-soak: every post-copy was over before its "
+                "trouble\n");
+    }
+    return !failed && !counts->corrupted && counts->postcopies &&
+           (!trouble || counts->troubles);
 }
 
 int main(int argc, char **argv)
