@@ -25,6 +25,9 @@ static char *outcome_l0(const Outcome *o)
     if (o->last_words && g_str_has_prefix(o->last_words, PANIC)) {
         return g_strdup_printf("L1's kernel panicked (%s)", o->last_words);
     }
+    if (o->last_words && strstr(o->last_words, "terminating on signal")) {
+        return g_strdup_printf("L0's QEMU was killed (%s)", o->last_words);
+    }
     /* L0 exits without being told to only where L1 resets or powers off. */
     return g_strdup("L1 reset or powered off");
 }

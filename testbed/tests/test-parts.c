@@ -154,6 +154,10 @@ static void test_outcome(void)
                                .last_words = "Kernel panic: x" },
                    125, "panicked (Kernel panic: x)");
     assert_outcome((Outcome) { .status = -1, .started = TRUE,
+                               .l0_ended = TRUE,
+                               .last_words = "terminating on signal 15" },
+                   125, "was killed (terminating on signal 15)");
+    assert_outcome((Outcome) { .status = -1, .started = TRUE,
                                .l0_ended = TRUE },
                    125, "reset or powered off");
 }
