@@ -266,6 +266,8 @@ static void test_hangup(void)
     for (int i = 0; i < MANY; i++) {
         request(&block_a, (ram_addr_t)i * PAGE);
     }
+    /* That is how others come to know of it */
+    g_assert_cmpint(qemu_file_get_error(mis.to_src_file), !=, 0);
     end();
 }
 

@@ -155,6 +155,7 @@ static void test_gdb(void)
     g_autofree char *command =
         g_strdup_printf("gdbserver unix:%s,server=on,wait=off", path);
     g_autofree char *said = NULL;
+    const struct timeval minute = { .tv_sec = 60 };
     QTestState *from, *to;
     int fd;
 
@@ -163,6 +164,8 @@ static void test_gdb(void)
     }
     g_free(qtest_hmp(to, "%s", command));
     fd = unix_connect(path, &error_abort);
+    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &minute,
+                               sizeof(minute)), ==, 0);
     said = gdb_ask(fd, "?");
     g_assert_cmpint(said[0], ==, 'T');
     g_assert_false(is_running(to));
