@@ -38,17 +38,21 @@
  *                                          words, in great strides; after
  *                                          "pause", which has no answer, they do
  *                                          nothing else but that and "check"
- *   POSTERN marked ops=N                   the answer to "mark"
- *   POSTERN waits ops=N waits=N wait_us=N p50_us=N p99_us=N
- *                                          the answer to "tell", since "mark":
- *                                          of operations that waited how many,
- *                                          their time, and percentiles
+ *   POSTERN marked stop=N                  the answer to "mark": where a 1 from
+ *                                          outside stops the workers, a 0 lets
+ *                                          them go on
+ *   POSTERN waits stopped=N us=N ops=N waits=N wait_us=N p50_us=N p99_us=N
+ *                                          the answer to "tell", from "mark" to
+ *                                          the stop: time, operations, and of
+ *                                          those that waited how many, their
+ *                                          time, and percentiles
  *   POSTERN disk ops=N bad=N               the answer to "disk": requests, and
  *                                          pages that were wrong
  *   POSTERN more bytes=N bad=N             the answer to "more": has used other
  *                                          memory besides, and let go of it
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
@@ -106,6 +110,16 @@ static uint64_t *words;
 static uint32_t *generation;
 static unsigned rest_us;
 static uint64_t wait_min_ns;       /* 0: operations are not timed */
+
+/*
+ * Written from outside, by its physical address, which "mark" tells: workers stop
+ * at once where operations are timed, whatever else the guest is busy with.
+ */
+static union {
+    atomic_uint stop;
+    char page[PAGE];
+} outside __attribute__((aligned(PAGE)));
+static atomic_uint_fast64_t stopped_ns;
 
 static pthread_barrier_t filled;
 static atomic_bool paused;
@@ -292,9 +306,21 @@ static void walk(Worker *w)
     }
 }
 
+/* Whether they are to; the first that sees it says when that was */
+static bool workers_stop(void)
+{
+    uint64_t none = 0;
+
+    if (!atomic_load_explicit(&outside.stop, memory_order_relaxed)) {
+        return false;
+    }
+    atomic_compare_exchange_strong(&stopped_ns, &none, now_ns());
+    return true;
+}
+
 static void use_some(Worker *w, uint64_t own)
 {
-    for (unsigned n = 0; n < BATCH; n++) {
+    for (unsigned n = 0; n < BATCH && !workers_stop(); n++) {
         uint64_t pick = ((unsigned __int128)next_random(&w->seed) * own) >> 64;
 
         use_word(w, pick * nworkers + w->index);
@@ -319,7 +345,7 @@ static void *worker_main(void *opaque)
     pthread_barrier_wait(&filled);
 
     for (;;) {
-        if (atomic_load(&paused)) {
+        if (atomic_load(&paused) || workers_stop()) {
             usleep(PAUSE_US);
         } else {
             use_some(w, own);
@@ -434,17 +460,39 @@ static uint64_t percentile_us(const Totals *t, uint64_t count, unsigned percent)
 
 static void tell(void)
 {
+    uint64_t stopped = atomic_load(&stopped_ns), count = 0;
     Totals now = totals();
-    uint64_t count = 0;
 
     for (unsigned i = 0; i < WAIT_STEPS; i++) {
         count += now.steps[i] - marked.steps[i];
     }
-    say("POSTERN waits us=%" PRIu64 " ops=%" PRIu64 " waits=%" PRIu64
+    if (stopped) {
+        now.ns = stopped;
+    }
+    say("POSTERN waits stopped=%d us=%" PRIu64 " ops=%" PRIu64 " waits=%" PRIu64
         " wait_us=%" PRIu64 " p50_us=%" PRIu64 " p99_us=%" PRIu64 "\n",
-        (now.ns - marked.ns) / 1000, now.ops - marked.ops, count,
+        stopped != 0, (now.ns - marked.ns) / 1000, now.ops - marked.ops, count,
         (now.wait_ns - marked.wait_ns) / 1000,
         percentile_us(&now, count, 50), percentile_us(&now, count, 99));
+}
+
+/* Where the guest's memory has the word that stops workers */
+static uint64_t stop_address(void)
+{
+    const uint64_t present = UINT64_C(1) << 63;
+    const uint64_t pfn_mask = (UINT64_C(1) << 55) - 1;
+    int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    uint64_t entry;
+
+    atomic_store(&outside.stop, 0);
+    if (fd < 0 || mlock(&outside, sizeof(outside)) ||
+        pread(fd, &entry, sizeof(entry),
+              (uintptr_t)&outside / PAGE * sizeof(entry)) != sizeof(entry) ||
+        !(entry & present)) {
+        die("/proc/self/pagemap");
+    }
+    close(fd);
+    return (entry & pfn_mask) * PAGE;
 }
 
 /* Pages that the kernel had free, or got back from a balloon */
@@ -475,8 +523,11 @@ static void obey_one_line(void)
     line[strcspn(line, "\r\n")] = '\0';
 
     if (!strcmp(line, "mark")) {
+        uint64_t address = stop_address();
+
+        atomic_store(&stopped_ns, 0);
         marked = totals();
-        say("POSTERN marked ops=%" PRIu64 "\n", marked.ops);
+        say("POSTERN marked stop=%" PRIu64 "\n", address);
     } else if (!strcmp(line, "tell")) {
         tell();
     } else if (!strcmp(line, "disk")) {
@@ -513,19 +564,6 @@ static void say_alive(void)
     }
     say("POSTERN alive ops=%" PRIu64 " least=%" PRIu64 " bad=%" PRIu64 "\n",
         ops, least, bad);
-}
-
-/*
- * Where operations are timed, what is counted shall end when we are told to, and
- * not when the workers leave us some time.
- */
-static void go_before_workers(void)
-{
-    struct sched_param param = { .sched_priority = 1 };
-
-    if (sched_setscheduler(0, SCHED_FIFO, &param)) {
-        die("sched_setscheduler");
-    }
 }
 
 /* All memory in bytes, once there are as many MiB */
@@ -570,9 +608,6 @@ int main(void)
     pthread_barrier_wait(&filled);
     if (number_from_command_line("postern.disk=", 0) && disk_start()) {
         die("disk");
-    }
-    if (wait_min_ns) {
-        go_before_workers();
     }
     say("POSTERN ready words=%" PRIu64 " workers=%u bytes=%" PRIu64 "\n",
         nwords, nworkers, nwords * (sizeof(*words) + sizeof(*generation)));

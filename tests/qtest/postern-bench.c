@@ -207,6 +207,7 @@ static PosternVM *migrate(PosternVM *src, Side side, bool preempt,
     Error *err = NULL;
     PosternVM *dst;
     int64_t resumed, completed;
+    uint64_t stop;
 
     dst = postern_vm_start(g_intern_string(name), &config, true, &err);
     postern_program_fail_if(err);
@@ -214,7 +215,8 @@ static PosternVM *migrate(PosternVM *src, Side side, bool preempt,
     postern_program_fail_if(err);
     if (!postern_migrate_begin(src, dst, &options, &err) ||
         !postern_migrate_precopy(src, &options, &err) ||
-        (!arguments.walk && !postern_guest_mark(src, TIMEOUT_S, &err))) {
+        (!arguments.walk &&
+         !postern_guest_mark(src, TIMEOUT_S, &stop, &err))) {
         postern_program_fail_if(err);
     }
     postern_migrate_switch(src, &options, &err);
@@ -227,7 +229,8 @@ static PosternVM *migrate(PosternVM *src, Side side, bool preempt,
     completed = wait_completed(dst);
     result->postcopy_us = completed - resumed;
     if (!arguments.walk) {
-        postern_guest_tell(dst, TIMEOUT_S, &result->waits, &err);
+        postern_guest_stop(dst, stop);
+        postern_guest_tell(dst, TIMEOUT_S, stop, &result->waits, &err);
         postern_program_fail_if(err);
     }
     postern_migrate_wait(src, dst, &options, &err);

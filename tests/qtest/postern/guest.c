@@ -179,19 +179,34 @@ bool postern_guest_walk(PosternVM *vm, unsigned timeout_s, uint64_t *pages,
     return true;
 }
 
-bool postern_guest_mark(PosternVM *vm, unsigned timeout_s, Error **errp)
+bool postern_guest_mark(PosternVM *vm, unsigned timeout_s, uint64_t *stop,
+                        Error **errp)
 {
     g_autofree char *line = ask(vm, "mark", "marked", timeout_s, errp);
 
-    return line != NULL;
+    if (!line) {
+        return false;
+    }
+    *stop = field(line, "stop");
+    return true;
 }
 
-bool postern_guest_tell(PosternVM *vm, unsigned timeout_s,
+void postern_guest_stop(PosternVM *vm, uint64_t stop)
+{
+    qtest_writel(vm->qts, stop, 1);
+}
+
+bool postern_guest_tell(PosternVM *vm, unsigned timeout_s, uint64_t stop,
                         PosternGuestWaits *waits, Error **errp)
 {
     g_autofree char *line = ask(vm, "tell", "waits", timeout_s, errp);
 
     if (!line) {
+        return false;
+    }
+    if (!field(line, "stopped")) {
+        error_setg(errp, "%s: the guest was told to stop, but did not",
+                   vm->name);
         return false;
     }
     waits->us = field(line, "us");
@@ -200,6 +215,7 @@ bool postern_guest_tell(PosternVM *vm, unsigned timeout_s,
     waits->wait_us = field(line, "wait_us");
     waits->p50_us = field(line, "p50_us");
     waits->p99_us = field(line, "p99_us");
+    qtest_writel(vm->qts, stop, 0);
     return true;
 }
 

@@ -72,7 +72,7 @@ bool postern_guest_walk(PosternVM *vm, unsigned timeout_s, uint64_t *pages,
 
 /**
  * struct PosternGuestWaits - what the program's operations came to
- * @us: from the mark to now, in microseconds of the guest's clock
+ * @us: from the mark to the stop, in microseconds of the guest's clock
  * @ops: operations
  * @waits: how many of them waited: took as long as "postern.time=" says
  * @wait_us: how long those took together, in microseconds
@@ -94,22 +94,34 @@ typedef struct PosternGuestWaits {
  * postern_guest_mark() - have the program begin to count
  * @vm: where the guest runs now; with "postern.time="
  * @timeout_s: how long to wait
+ * @stop: set to a physical address, for postern_guest_stop()
  * @errp: set on failure
  *
  * Return: true when it has
  */
-bool postern_guest_mark(PosternVM *vm, unsigned timeout_s, Error **errp);
+bool postern_guest_mark(PosternVM *vm, unsigned timeout_s, uint64_t *stop,
+                        Error **errp);
 
 /**
- * postern_guest_tell() - what it counted since then
- * @vm: where the guest runs now
+ * postern_guest_stop() - have it stop what it counts, at once
+ * @vm: where the guest runs now, with all of its memory
+ * @stop: where the guest looks for it
+ *
+ * The guest's console answers only when those who use memory leave it some time.
+ */
+void postern_guest_stop(PosternVM *vm, uint64_t stop);
+
+/**
+ * postern_guest_tell() - what it counted since the mark
+ * @vm: where the guest runs now, and was told to stop
  * @timeout_s: how long to wait
+ * @stop: as before; the program goes on after this
  * @waits: filled in
  * @errp: set on failure
  *
  * Return: true when @waits is valid
  */
-bool postern_guest_tell(PosternVM *vm, unsigned timeout_s,
+bool postern_guest_tell(PosternVM *vm, unsigned timeout_s, uint64_t stop,
                         PosternGuestWaits *waits, Error **errp);
 
 /**
