@@ -7,7 +7,8 @@
 #
 # Prints for both modes, plain and preempt, a line for each part: its name, and
 # mean, median and 99th percentile.  Pages that the source had sent before it was
-# asked are told apart, as it does nothing for them.
+# asked are told apart, as it does nothing for them; but not with preempt, where
+# it does not say so.
 #
 # A fault begins where QEMU comes to know of it: in ours, when the vCPU has left
 # KVM; upstream's, when the fault thread has read it from userfaultfd.  It ends
@@ -60,12 +61,14 @@ event == "postcopy_ram_fault_thread_request" {
 event == "postcopy_page_req_add" && $5 in block_offset { at("asked", block_offset[$5]) }
 event == "postcopy_page_req_del" && $5 in block_offset { at("end", block_offset[$5]) }
 
-# Both sources': "pc.ram: start: 0x1000 len: 0x1000", "pc.ram/0x1000 page_abs=0x1"
+# Both sources': "pc.ram: start: 0x1000 len: 0x1000", "pc.ram/0x1000 page_abs=0x1",
+# and with preempt, where there is no queue, "ramblock pc.ram offset 0x1", a page
 event == "ram_save_queue_pages" {
     sub(/:$/, "", $2)
     at("queued", $2 "/" $4)
 }
 event == "get_queued_page" { at("taken", $2) }
+event == "postcopy_preempt_send_host_page" { at("taken", $3 "/" $5 "000") }
 
 # sort(): the first nr of list, a Shell sort
 function sort(nr,    gap, i, j, x) {

@@ -39,6 +39,7 @@ postcopy_start
 postcopy_preempt_enabled
 ram_save_queue_pages
 get_queued_page
+postcopy_preempt_send_host_page
 postcopy_ram_fault_thread_request
 postcopy_page_req_add
 postcopy_page_req_del

@@ -105,6 +105,11 @@ cat >"$work/log" <<'END'
 12@1700000001.000200:postcopy_ram_fault_thread_request Request for HVA=0x7f0000 rb=pc.ram offset=0x1000 pid=0
 12@1700000001.000210:postcopy_page_req_add new page req 0x7f0000 total 1
 12@1700000001.000950:postcopy_page_req_del resolved page req 0x7f0000 total 0
+12@1700000001.001000:postcopy_fault_vcpu_begin cpu_index 1 pc.ram/0x3000 first 1
+12@1700000001.001001:postcopy_request_sent pc.ram/0x3000
+11@1700000001.001002:ram_save_queue_pages pc.ram: start: 0x3000 len: 0x1000
+11@1700000001.001007:postcopy_preempt_send_host_page ramblock pc.ram offset 0x3
+12@1700000001.001090:postcopy_fault_vcpu_end cpu_index 1 came 1
 END
 faults() {
     sort -t @ -k 2 "$1" | awk -f "$scripts/trace-faults.awk"
@@ -114,7 +119,9 @@ matches "a part of a page's way" "$said" '^  waits in the queue +1 +40 +40 +40$'
 matches "all of it, but not what had no end" "$said" '^  altogether +1 +700 +700 +700$'
 matches "upstream's, of another migration, and sent before" "$said" \
     '^  sent before it was asked for +1 +750 +750 +750$'
-matches "and nothing else" "$(printf '%s\n' "$said" | wc -l)" '^8$'
+matches "with preempt, where nothing is queued" "$said" \
+    '^  waits in the queue +1 +5 +5 +5$'
+matches "and nothing else" "$(printf '%s\n' "$said" | wc -l)" '^13$'
 : >"$work/log"
 matches "a log without a fault is an error" "$(faults "$work/log" 2>&1 || echo failed)" '^failed$'
 
