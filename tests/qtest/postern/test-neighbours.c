@@ -203,11 +203,11 @@ static void test_balloon(void)
 
 static char *vhost_net_arguments(Side side)
 {
-    /* Without what has QEMU itself use the queues */
+    /* Not announced by the guest: QEMU itself would use a queue for that */
     return g_strdup_printf("-netdev tap,id=n0,ifname=%s,script=no,"
                            "downscript=no,vhost=on"
                            " -device virtio-net-pci,netdev=n0,romfile=,"
-                           "guest_announce=off,ctrl_vq=off,"
+                           "guest_announce=off,"
                            "mac=52:54:00:12:34:56", side_names[side]);
 }
 
