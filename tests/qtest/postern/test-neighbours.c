@@ -424,7 +424,8 @@ static void test_vhost_user_killed(void)
     POLL_UNTIL(is_disconnected(dst));
     fault_once(dst);
     fault_once(dst);
-    g_assert_cmpuint(complaints(&dt.trip), ==, 0);
+    /* Once if it looked before vhost-user had closed its descriptor */
+    g_assert_cmpuint(complaints(&dt.trip), <=, 1);
     disk_trip_end(&dt);
     backend_end(&dt.backends[SOURCE]);
 }
