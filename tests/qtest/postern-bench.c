@@ -168,9 +168,9 @@ static void walk(PosternVM *src, PosternVM *dst, Result *result, Error **errp)
     }
 }
 
-/* What was measured is what it is called */
-static void check_kind(PosternVM *src, PosternVM *dst, Side side,
-                       const PosternMigrateOptions *options)
+/* Wait for both ends; what was measured is what it is called */
+static void complete(PosternVM *src, PosternVM *dst, Side side,
+                     const PosternMigrateOptions *options)
 {
     PosternMigrateStats stats;
     Error *err = NULL;
@@ -182,6 +182,9 @@ static void check_kind(PosternVM *src, PosternVM *dst, Side side,
         if (!stats.mechanism_is_kvm || !stats.kvm_exits) {
             postern_program_fail("no faults by KVM exits");
         }
+    } else {
+        postern_migrate_wait(src, dst, options, &err);
+        postern_program_fail_if(err);
     }
     info = postern_vm_qmp(src, &err, "{ 'execute': 'query-migrate' }");
     postern_program_fail_if(err);
@@ -233,9 +236,7 @@ static PosternVM *migrate(PosternVM *src, Side side, bool preempt,
         postern_guest_tell(dst, TIMEOUT_S, stop, &result->waits, &err);
         postern_program_fail_if(err);
     }
-    postern_migrate_wait(src, dst, &options, &err);
-    postern_program_fail_if(err);
-    check_kind(src, dst, side, &options);
+    complete(src, dst, side, &options);
     postern_vm_stop(src);
     return dst;
 }
