@@ -460,18 +460,20 @@ static uint64_t percentile_us(const Totals *t, uint64_t count, unsigned percent)
 
 static void tell(void)
 {
-    uint64_t stopped = atomic_load(&stopped_ns), count = 0;
+    /* No worker may have run since */
+    bool stopped = workers_stop();
     Totals now = totals();
+    uint64_t count = 0;
 
     for (unsigned i = 0; i < WAIT_STEPS; i++) {
         count += now.steps[i] - marked.steps[i];
     }
     if (stopped) {
-        now.ns = stopped;
+        now.ns = atomic_load(&stopped_ns);
     }
     say("POSTERN waits stopped=%d us=%" PRIu64 " ops=%" PRIu64 " waits=%" PRIu64
         " wait_us=%" PRIu64 " p50_us=%" PRIu64 " p99_us=%" PRIu64 "\n",
-        stopped != 0, (now.ns - marked.ns) / 1000, now.ops - marked.ops, count,
+        stopped, (now.ns - marked.ns) / 1000, now.ops - marked.ops, count,
         (now.wait_ns - marked.wait_ns) / 1000,
         percentile_us(&now, count, 50), percentile_us(&now, count, 99));
 }
