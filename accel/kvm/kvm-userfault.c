@@ -197,15 +197,14 @@ static int userfault_update_slots(void)
 
     for (int i = 0; i < kvm_state->nr_as; i++) {
         KVMMemoryListener *kml = kvm_state->as[i].ml;
+        KVMSlot *slot;
 
-        for (int j = 0; kml && j < kml->nr_slots_allocated; j++) {
-            KVMSlot *slot = &kml->slots[j];
-            int ret;
+        if (!kml) {
+            continue;
+        }
+        KVM_SLOTS_FOREACH(slot, &kml->slots) {
+            int ret = kvm_set_user_memory_region(kml, slot, false);
 
-            if (!slot->memory_size) {
-                continue;
-            }
-            ret = kvm_set_user_memory_region(kml, slot, false);
             if (ret < 0 && !first_error) {
                 first_error = ret;
             }
