@@ -1,0 +1,204 @@
+/*
+ * Rendering: from a tree of MemoryRegions to what is seen of them
+ *
+ * The tree is walked in the order of priorities, so that what is there first
+ * stays, and what comes later is seen in the gaps.
+ *
+ * Copyright (c) 2026 Postern developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/interval-tree.h"
+#include "exec/memory.h"
+#include "flatview-render.h"
+#include "subregions.h"
+
+typedef struct RenderedRange {
+    IntervalTreeNode node;
+    FlatRange fr;
+} RenderedRange;
+
+typedef struct Render {
+    IntervalTreeRoot ranges;
+    bool whole;                 /* the window is all there is */
+} Render;
+
+/* What a container passes on to what is in it */
+typedef struct Inherited {
+    bool readonly;
+    bool nonvolatile;
+    bool unmergeable;
+} Inherited;
+
+static void render_region(Render *render, MemoryRegion *mr, Int128 base,
+                          AddrWindow window, Inherited inherited);
+
+static void add_range(Render *render, FlatRange *fr, Int128 base,
+                      uint64_t first, uint64_t last)
+{
+    RenderedRange *range = g_new0(RenderedRange, 1);
+    Int128 start = int128_make64(first);
+
+    range->fr = *fr;
+    range->fr.offset_in_region = int128_getlo(int128_sub(start, base));
+    range->fr.addr.start = start;
+    range->fr.addr.size = int128_sub(int128_add(int128_make64(last),
+                                                int128_one()), start);
+    range->node.start = first;
+    range->node.last = last;
+    interval_tree_insert(&range->node, &render->ranges);
+}
+
+/* Render @mr itself, which is at @base, where in the window nothing is yet */
+static void render_terminating(Render *render, MemoryRegion *mr, Int128 base,
+                               AddrWindow window, Inherited inherited)
+{
+    uint64_t first = int128_getlo(window.start);
+    uint64_t last = int128_getlo(int128_sub(window.end, int128_one()));
+    FlatRange fr = {
+        .mr = mr,
+        .dirty_log_mask = memory_region_get_dirty_log_mask(mr),
+        .romd_mode = mr->romd_mode,
+        .readonly = inherited.readonly,
+        .nonvolatile = inherited.nonvolatile,
+        .unmergeable = inherited.unmergeable,
+    };
+    IntervalTreeNode *node, *next;
+
+    for (node = interval_tree_iter_first(&render->ranges, first, last); node;
+         node = next) {
+        /* What is inserted in front of it does not matter */
+        next = interval_tree_iter_next(node, first, last);
+        if (first < node->start) {
+            add_range(render, &fr, base, first, node->start - 1);
+        }
+        if (node->last >= last) {
+            return;
+        }
+        first = node->last + 1;
+    }
+    add_range(render, &fr, base, first, last);
+}
+
+static void render_subregions(Render *render, MemoryRegion *mr, Int128 base,
+                              AddrWindow window, Inherited inherited)
+{
+    MemoryRegion *subregion;
+
+    if (render->whole) {
+        QTAILQ_FOREACH(subregion, &mr->subregions, subregions_link) {
+            render_region(render, subregion, base, window, inherited);
+        }
+    } else if (!QTAILQ_EMPTY(&mr->subregions)) {
+        Int128 last = int128_sub(window.end, int128_one());
+        g_autoptr(GPtrArray) found =
+            subregions_find(mr, int128_getlo(int128_sub(window.start, base)),
+                            int128_getlo(int128_sub(last, base)));
+
+        for (guint i = 0; i < found->len; i++) {
+            render_region(render, g_ptr_array_index(found, i), base, window,
+                          inherited);
+        }
+    }
+}
+
+/* @base: where the container of @mr is, or an alias would have it */
+static void render_region(Render *render, MemoryRegion *mr, Int128 base,
+                          AddrWindow window, Inherited inherited)
+{
+    if (!mr->enabled) {
+        return;
+    }
+
+    base = int128_add(base, int128_make64(mr->addr));
+    window.start = int128_max(window.start, base);
+    window.end = int128_min(window.end, int128_add(base, mr->size));
+    if (int128_ge(window.start, window.end)) {
+        return;
+    }
+
+    inherited.readonly |= mr->readonly;
+    inherited.nonvolatile |= mr->nonvolatile;
+    inherited.unmergeable |= mr->unmergeable;
+
+    if (mr->alias) {
+        base = int128_sub(base, int128_make64(mr->alias_offset));
+        base = int128_sub(base, int128_make64(mr->alias->addr));
+        render_region(render, mr->alias, base, window, inherited);
+        return;
+    }
+
+    render_subregions(render, mr, base, window, inherited);
+    if (mr->terminates) {
+        render_terminating(render, mr, base, window, inherited);
+    }
+}
+
+static bool continues(const FlatRange *a, const FlatRange *b)
+{
+    return !a->unmergeable && !b->unmergeable && a->mr == b->mr &&
+           int128_eq(int128_add(a->addr.start, a->addr.size), b->addr.start) &&
+           int128_eq(int128_add(int128_make64(a->offset_in_region),
+                                a->addr.size),
+                     int128_make64(b->offset_in_region)) &&
+           a->dirty_log_mask == b->dirty_log_mask &&
+           a->romd_mode == b->romd_mode &&
+           a->readonly == b->readonly &&
+           a->nonvolatile == b->nonvolatile;
+}
+
+/* Move what has been rendered to @builder */
+static void render_end(Render *render, FlatRangesBuilder *builder)
+{
+    IntervalTreeNode *node, *next;
+    FlatRange last = { };
+
+    for (node = interval_tree_iter_first(&render->ranges, 0, UINT64_MAX); node;
+         node = next) {
+        RenderedRange *range = container_of(node, RenderedRange, node);
+
+        next = interval_tree_iter_next(node, 0, UINT64_MAX);
+        if (last.mr && continues(&last, &range->fr)) {
+            last.addr.size = int128_add(last.addr.size, range->fr.addr.size);
+        } else {
+            if (last.mr) {
+                flat_ranges_builder_add(builder, &last);
+            }
+            last = range->fr;
+        }
+        interval_tree_remove(node, &render->ranges);
+        g_free(range);
+    }
+    if (last.mr) {
+        flat_ranges_builder_add(builder, &last);
+    }
+}
+
+static void render_to(FlatRangesBuilder *builder, MemoryRegion *root,
+                      AddrWindow window, bool whole)
+{
+    Render render = { .whole = whole };
+
+    if (root) {
+        render_region(&render, root, int128_zero(), window, (Inherited) { });
+    }
+    render_end(&render, builder);
+}
+
+void flatview_render_window(FlatRangesBuilder *builder, MemoryRegion *root,
+                            AddrWindow window)
+{
+    render_to(builder, root, window, false);
+}
+
+FlatRanges *flatview_render(MemoryRegion *root)
+{
+    AddrWindow all = { int128_zero(), int128_2_64() };
+    FlatRangesBuilder builder;
+
+    flat_ranges_builder_init(&builder, NULL);
+    render_to(&builder, root, all, true);
+    return flat_ranges_builder_end(&builder);
+}
