@@ -35,6 +35,7 @@ int main(int argc, char **argv)
     add_life_cases();
     add_slots_cases();
     add_neighbours_cases();
+    add_memslots_cases();
 
     ret = g_test_run();
     migration_env_clean(env);

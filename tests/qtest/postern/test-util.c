@@ -223,7 +223,8 @@ char *watch_messages(void)
 static bool start_both(MigrateStart *start, QTestState **from, QTestState **to)
 {
     g_autofree char *path = watch_messages();
-    g_autofree char *redirect = g_strdup_printf("2>>%s", path);
+    g_autofree char *redirect = g_strdup_printf("-d flatview_check 2>>%s",
+                                                 path);
     bool skipped;
 
     start->opts_source = redirect;

@@ -142,5 +142,6 @@ void add_end_cases(void);
 void add_life_cases(void);
 void add_slots_cases(void);
 void add_neighbours_cases(void);
+void add_memslots_cases(void);
 
 #endif

@@ -1,0 +1,260 @@
+/*
+ * postern-test: many memslots, and what QEMU says of them
+ *
+ * Copyright (c) 2026 Postern developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/bswap.h"
+#include "qobject/qdict.h"
+#include "qobject/qlist.h"
+#include "libqtest.h"
+#include "migration/migration-util.h"
+#include "test-util.h"
+#include "testdev.h"
+
+/* What KVM has on x86, where SMM has as many again */
+#define LIMIT 32764
+/* Those that devices do not get */
+#define RESERVED 64
+
+/* The address space that is not that of SMM */
+static QDict *query_address_space(QTestState *qts, QDict **response)
+{
+    QDict *info;
+
+    *response = qtest_qmp(qts, "{ 'execute': 'query-memslots',"
+                               " 'arguments': { 'address-space': 0 } }");
+    g_assert(qdict_haskey(*response, "return"));
+    info = qdict_get_qdict(*response, "return");
+    g_assert_cmpint(qdict_get_int(info, "limit"), ==, LIMIT);
+    return qobject_to(QDict, qlist_peek(qdict_get_qlist(info,
+                                                        "address-spaces")));
+}
+
+/* The entry of a list for a guest address, or NULL */
+static QDict *find(QDict *as, const char *list, uint64_t addr)
+{
+    const QListEntry *entry;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(as, list), entry) {
+        QDict *dict = qobject_to(QDict, qlist_entry_obj(entry));
+
+        if (qdict_get_int(dict, "guest-address") == addr) {
+            return dict;
+        }
+    }
+    return NULL;
+}
+
+/* Check the numbers against each other; returns how many are used */
+static int64_t check_numbers(QDict *as)
+{
+    int64_t used = qdict_get_int(as, "used");
+
+    g_assert_cmpint(used, ==, qlist_size(qdict_get_qlist(as, "memslots")));
+    g_assert_cmpint(qdict_get_int(as, "free"), ==, LIMIT - used);
+    return used;
+}
+
+static size_t nr_lacking(QDict *as)
+{
+    return qlist_size(qdict_get_qlist(as, "lacking"));
+}
+
+static int64_t query_used(QTestState *qts)
+{
+    QDict *response;
+    int64_t used = check_numbers(query_address_space(qts, &response));
+
+    qobject_unref(response);
+    return used;
+}
+
+static void test_query(void)
+{
+    QTestState *qts = testdev_start(3, "-accel kvm -S");
+    int64_t before = query_used(qts);
+    g_autofree char *text = NULL;
+    QDict *as, *slot, *response;
+
+    testdev_run(qts, 2, true, "[{'action': 'map', 'first': 0},"
+                              " {'action': 'map', 'first': 2}]");
+    as = query_address_space(qts, &response);
+    g_assert_cmpint(check_numbers(as), ==, before + 2);
+    g_assert_null(find(as, "memslots", TESTDEV_BASE + TESTDEV_STRIDE));
+    slot = find(as, "memslots", TESTDEV_BASE + 2 * TESTDEV_STRIDE);
+    g_assert_cmpint(qdict_get_int(slot, "size"), ==, TESTDEV_SIZE);
+    g_assert_cmpstr(qdict_get_str(slot, "ram-block"), ==, "ram");
+    g_assert_cmpint(qdict_get_int(slot, "offset"), ==, 2 * TESTDEV_SIZE);
+    g_assert_cmpint(qdict_get_int(slot, "host-address"), !=, 0);
+    g_assert_false(qdict_get_bool(slot, "readonly"));
+    g_assert_false(qdict_get_bool(slot, "dirty-log"));
+    g_assert_false(qdict_get_bool(slot, "userfault"));
+    g_assert_false(qdict_get_bool(slot, "guest-memfd"));
+    g_assert_cmpint(nr_lacking(as), ==, 0);
+    qobject_unref(response);
+
+    response = qtest_qmp(qts, "{ 'execute': 'query-memslots' }");
+    g_assert_cmpint(qlist_size(qdict_get_qlist(qdict_get_qdict(response,
+                                                               "return"),
+                                               "address-spaces")), ==, 2);
+    qobject_unref(response);
+    response = qtest_qmp_assert_failure_ref(
+        qts, "{ 'execute': 'query-memslots',"
+             " 'arguments': { 'address-space': 2 } }");
+    g_assert_cmpstr(qdict_get_str(response, "desc"), ==,
+                    "KVM has no address space 2");
+    qobject_unref(response);
+
+    text = qtest_hmp(qts, "info memslots");
+    g_assert_nonnull(strstr(text, "address space 0, "));
+    g_assert_nonnull(strstr(text, ": 0000001000004000-0000001000004fff ram"
+                                  " @0000000000002000 host "));
+
+    testdev_run(qts, 1, true, "[{'action': 'unmap', 'first': 0}]");
+    g_assert_cmpint(query_used(qts), ==, before + 1);
+    qtest_quit(qts);
+}
+
+static void test_query_tcg(void)
+{
+    QTestState *qts = testdev_start(1, "-accel tcg");
+    QDict *error = qtest_qmp_assert_failure_ref(
+        qts, "{ 'execute': 'query-memslots' }");
+
+    g_assert_cmpstr(qdict_get_str(error, "desc"), ==, "KVM is not in use");
+    qobject_unref(error);
+    qtest_quit(qts);
+}
+
+/* More than KVM has: what gets none gets one later */
+static void test_full(void)
+{
+    g_autofree char *file = watch_messages();
+    g_autofree char *options = g_strdup_printf("-accel kvm -S 2>>%s", file);
+    QTestState *qts = testdev_start(LIMIT + 1, options);
+    int64_t before = query_used(qts);
+    int64_t lacking = before + 1 + RESERVED;
+    uint64_t last = TESTDEV_BASE + LIMIT * TESTDEV_STRIDE;
+    g_autofree char *messages = NULL, *warning = NULL;
+    QDict *as, *range, *response;
+
+    testdev_run(qts, LIMIT + 1, true,
+                "[{'action': 'map', 'first': 0, 'count': 32765}]");
+    as = query_address_space(qts, &response);
+    g_assert_cmpint(check_numbers(as), ==, LIMIT - RESERVED);
+    g_assert_cmpint(nr_lacking(as), ==, lacking);
+    g_assert_null(find(as, "memslots", last));
+    range = find(as, "lacking", last);
+    g_assert_cmpint(qdict_get_int(range, "size"), ==, TESTDEV_SIZE);
+    g_assert_cmpstr(qdict_get_str(range, "region"), ==, "ram");
+    qobject_unref(response);
+
+    /* One warning for all */
+    g_assert(g_file_get_contents(file, &messages, NULL, NULL));
+    warning = g_strdup_printf("warning: memory: KVM has no memslot for %" PRId64
+                              " more ranges of devices' memory, of 32764:"
+                              " 'ram' at 0x", lacking);
+    g_assert_nonnull(strstr(messages, warning));
+
+    /* One that lacks a memslot, and one that has one: another may have it */
+    testdev_run(qts, 2, false, "[{'action': 'unmap', 'first': 32764},"
+                               " {'action': 'unmap', 'first': 0}]");
+    as = query_address_space(qts, &response);
+    g_assert_cmpint(check_numbers(as), ==, LIMIT - RESERVED);
+    g_assert_cmpint(nr_lacking(as), ==, lacking - 2);
+    qobject_unref(response);
+
+    testdev_run(qts, LIMIT - 1, true,
+                "[{'action': 'unmap', 'first': 1, 'count': 32763}]");
+    as = query_address_space(qts, &response);
+    g_assert_cmpint(check_numbers(as), ==, before);
+    g_assert_cmpint(nr_lacking(as), ==, 0);
+    qobject_unref(response);
+    qtest_quit(qts);
+    unlink(file);
+}
+
+/* A boot sector that increments a word at GUEST_WORD for ever */
+#define GUEST_BASE (1 * GiB)
+#define GUEST_WORD (GUEST_BASE + LIMIT * TESTDEV_STRIDE)
+
+static char *write_boot_sector(void)
+{
+    uint8_t sector[512] = {
+        /* 00 */ 0xfa,                          /* cli */
+        /* 01 */ 0x31, 0xc0,                    /* xor %ax, %ax */
+        /* 03 */ 0x8e, 0xd8,                    /* mov %ax, %ds */
+        /* 05 */ 0x0f, 0x01, 0x16, 0x30, 0x7c,  /* lgdt 0x7c30 */
+        /* 0a */ 0x0f, 0x20, 0xc0,              /* mov %cr0, %eax */
+        /* 0d */ 0x0c, 0x01,                    /* or $1, %al */
+        /* 0f */ 0x0f, 0x22, 0xc0,              /* mov %eax, %cr0 */
+        /* 12 */ 0xbb, 0x08, 0x00,              /* mov $8, %bx */
+        /* 15 */ 0x8e, 0xdb,                    /* mov %bx, %ds */
+        /* 17 */ 0x24, 0xfe,                    /* and $~1, %al */
+        /* 19 */ 0x0f, 0x22, 0xc0,              /* mov %eax, %cr0 */
+        /* 1c */ 0x67, 0x66, 0xff, 0x05,        /* incl GUEST_WORD */
+        /* 20 */ 0, 0, 0, 0,
+        /* 24 */ 0xeb, 0xf6,                    /* jmp 0x1c */
+        [0x30] = 0x0f, 0x00, 0x38, 0x7c, 0x00, 0x00,
+        /* 38: the descriptor 0 is not used, 8 is all of memory */
+        [0x40] = 0xff, 0xff, 0x00, 0x00, 0x00, 0x92, 0xcf, 0x00,
+        [510] = 0x55, 0xaa,
+    };
+    char *path = g_strdup_printf("%s/incl", migration_get_env()->tmpfs);
+
+    stl_le_p(&sector[0x20], GUEST_WORD);
+    g_assert(g_file_set_contents(path, (char *)sector, sizeof(sector), NULL));
+    return path;
+}
+
+/* See that the guest goes on; with a memslot the word wraps within seconds */
+static void wait_for_increments(QTestState *qts)
+{
+    uint32_t from = qtest_readl(qts, GUEST_WORD);
+
+    POLL_UNTIL(qtest_readl(qts, GUEST_WORD) != from);
+}
+
+/* A guest does not notice whether memory has a memslot */
+static void test_guest(void)
+{
+    g_autofree char *path = write_boot_sector();
+    g_autofree char *options = g_strdup_printf(
+        "-accel kvm -global memory-testdev.base=0x%" PRIx64
+        " -drive if=none,id=d0,file=%s,format=raw"
+        " -device ide-hd,drive=d0,secs=1,cyls=1,heads=1",
+        (uint64_t)GUEST_BASE, path);
+    QTestState *qts = testdev_start(LIMIT + 1, options);
+    QDict *response;
+
+    testdev_run(qts, 1, true, "[{'action': 'map', 'first': 32764}]");
+    wait_for_increments(qts);
+    testdev_run(qts, 1, true, "[{'action': 'unmap', 'first': 32764}]");
+    testdev_run(qts, LIMIT + 1, true,
+                "[{'action': 'map', 'first': 0, 'count': 32765}]");
+    g_assert_nonnull(find(query_address_space(qts, &response), "lacking",
+                          GUEST_WORD));
+    qobject_unref(response);
+    wait_for_increments(qts);
+
+    testdev_run(qts, 200, true,
+                "[{'action': 'unmap', 'first': 0, 'count': 200}]");
+    g_assert_nonnull(find(query_address_space(qts, &response), "memslots",
+                          GUEST_WORD));
+    qobject_unref(response);
+    wait_for_increments(qts);
+    qtest_quit(qts);
+    unlink(path);
+}
+
+void add_memslots_cases(void)
+{
+    migration_test_add("/postern/memslots/query", test_query);
+    migration_test_add("/postern/memslots/query-tcg", test_query_tcg);
+    migration_test_add("/postern/memslots/full", test_full);
+    migration_test_add("/postern/memslots/guest", test_guest);
+}
