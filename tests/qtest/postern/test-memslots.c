@@ -223,11 +223,12 @@ static void wait_for_increments(QTestState *qts)
 static void test_guest(void)
 {
     g_autofree char *path = write_boot_sector();
+    g_autofree char *file = watch_messages();
     g_autofree char *options = g_strdup_printf(
         "-accel kvm -global memory-testdev.base=0x%" PRIx64
         " -drive if=none,id=d0,file=%s,format=raw"
-        " -device ide-hd,drive=d0,secs=1,cyls=1,heads=1",
-        (uint64_t)GUEST_BASE, path);
+        " -device ide-hd,drive=d0,secs=1,cyls=1,heads=1 2>>%s",
+        (uint64_t)GUEST_BASE, path, file);
     QTestState *qts = testdev_start(LIMIT + 1, options);
     QDict *response;
 
@@ -249,6 +250,7 @@ static void test_guest(void)
     wait_for_increments(qts);
     qtest_quit(qts);
     unlink(path);
+    unlink(file);
 }
 
 void add_memslots_cases(void)
