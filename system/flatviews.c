@@ -203,6 +203,7 @@ static FlatView *view_next(FlatView *old, MemoryRegion *root, GArray *windows)
     }
     flat_ranges_builder_keep(&builder, int128_2_64());
     view->ranges = flat_ranges_builder_end(&builder);
+    flatview_add_dispatch(view);
     return view;
 }
 
@@ -251,6 +252,7 @@ static FlatView *view_new(MemoryRegion *root)
     FlatView *view = flatview_new(root);
 
     view->ranges = flatview_render(root);
+    flatview_add_dispatch(view);
     return view;
 }
 
@@ -265,7 +267,6 @@ FlatView *flatviews_get(MemoryRegion *root)
     view = g_hash_table_lookup(flat_views, root);
     if (!view) {
         view = view_new(root);
-        flatview_add_dispatch(view);
         g_hash_table_insert(flat_views, root, view);
     }
     return view;
@@ -290,10 +291,8 @@ void flatviews_update_root(MemoryRegion *root)
 
     if (!old || all_touched) {
         view = view_new(root);
-        flatview_add_dispatch(view);
     } else if (windows) {
         view = view_next(old, root, windows);
-        flatview_add_dispatch(view);
     } else {
         view = old;
         flatview_ref(view);

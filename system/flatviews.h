@@ -23,6 +23,7 @@
 /**
  * flatviews_touch: something about a region changes
  * @mr: the region, all of which may be seen differently wherever it is seen
+ *
  * It is rendered at the end of the next memory transaction with a change that
  * can be seen.  Costs a step for each container and alias through which @mr may
  * be seen.

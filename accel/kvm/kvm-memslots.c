@@ -13,20 +13,16 @@
 #include "system/kvm.h"
 #include "kvm-memslots.h"
 
-static bool is_of_device(const MemoryRegionSection *section)
-{
-    return section->mr->owner &&
-           object_dynamic_cast(section->mr->owner, TYPE_DEVICE);
-}
-
 /*
- * Others than x86 cannot say what an access to MMIO is about, if it is not one
- * of a few instructions.  Private memory has to have a memslot.
+ * Only memory of devices.  Others than x86 cannot say what an access to MMIO is
+ * about, if it is not one of a few instructions.  Private memory has to have a
+ * memslot.
  */
 static bool may_lack(const MemoryRegionSection *section)
 {
 #ifdef TARGET_I386
-    return is_of_device(section) &&
+    return section->mr->owner &&
+           object_dynamic_cast(section->mr->owner, TYPE_DEVICE) &&
            !memory_region_has_guest_memfd(section->mr);
 #else
     return false;

@@ -72,7 +72,7 @@ typedef struct Space {
     bool nop;                   /* it is told of what stays the same */
     GArray *events;
     bool committed;
-    SeenRanges ranges;              /* when it was told of them last */
+    SeenRanges ranges;          /* when it was told of them last */
 } Space;
 
 typedef struct Region {
