@@ -12,7 +12,8 @@
 set -eu
 
 # Those for every architecture, and those of one.
-tests="userfault_test userfault_memslot_test userfault_stress_test
+tests="memslot_batch_test memslot_batch_perf_test memslot_batch_stress_test
+       userfault_test userfault_memslot_test userfault_stress_test
        userfault_fuzz_test userfault_gigantic_test userfault_perf_test
        userfault_memslot_perf_test
        access_tracking_perf_test demand_paging_test dirty_log_test

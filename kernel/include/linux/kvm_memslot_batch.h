@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Many changes of memslots in one step, as architectures see it.  See
+ * Documentation/virt/kvm/memslot-batch.rst for the contract with userspace.
+ */
+#ifndef __KVM_MEMSLOT_BATCH_H
+#define __KVM_MEMSLOT_BATCH_H
+
+#include <linux/kvm_host.h>
+
+#ifdef CONFIG_KVM_MEMSLOT_BATCH
+
+/**
+ * kvm_memslot_batch_in_progress - do faults wait for memslots to change?
+ * @kvm: the VM
+ *
+ * Whoever tries a fault again without leaving its section of kvm->srcu must
+ * give up when this is true: it gets nowhere before that section ends.
+ *
+ * Return: true while faults may be refused on what is deleted or moved.
+ */
+static inline bool kvm_memslot_batch_in_progress(struct kvm *kvm)
+{
+	return READ_ONCE(kvm->memslot_batch_in_progress);
+}
+
+/**
+ * kvm_arch_memslot_batch_has_shadow - does KVM shadow page tables of the guest?
+ * @kvm: the VM
+ *
+ * A page table that is shadowed belongs to the memslot that it lies in, which
+ * refusing faults does not keep from getting more of them.  Called with
+ * slots_arch_lock held: if it returns false, then whatever is shadowed later
+ * must have been looked up in memslots that are active once that is released.
+ *
+ * Return: true if there may be any.
+ */
+bool kvm_arch_memslot_batch_has_shadow(struct kvm *kvm);
+
+/**
+ * kvm_arch_memslot_batch_zap_all - drop all mappings of the VM, if that is usual
+ * @kvm: the VM
+ *
+ * Where kvm_arch_flush_shadow_memslot() drops what is mapped of all memslots,
+ * once is enough for a list.  Called with slots_lock held.
+ *
+ * Return: true if that has been done, and no memslot is to be flushed by itself.
+ */
+bool kvm_arch_memslot_batch_zap_all(struct kvm *kvm);
+
+#else /* !CONFIG_KVM_MEMSLOT_BATCH */
+
+static inline bool kvm_memslot_batch_in_progress(struct kvm *kvm)
+{
+	return false;
+}
+
+#endif /* CONFIG_KVM_MEMSLOT_BATCH */
+
+#endif /* __KVM_MEMSLOT_BATCH_H */

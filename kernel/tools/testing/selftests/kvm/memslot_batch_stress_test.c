@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM_SET_USER_MEMORY_REGIONS while vCPUs run: none may see half of a list.
+ *
+ * Each list replaces the memory of all places by another, whose words are one
+ * higher.  Each place has code as well, which returns the same number.  So what
+ * a vCPU reads or runs can never be less than what any vCPU has read or run
+ * before, at whatever place.  From one list to the next the memslots change places
+ * with each other, too, and there is always memory everywhere: any MMIO is a
+ * mistake.
+ *
+ * With shadowed page tables lists can't be atomic, and are made anyway: then what
+ * is looked for is that the host survives.
+ *
+ * -c makes the same changes one by one, in order to see that the test finds what
+ * it looks for: it is then that nothing found is a failure.
+ */
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include "kvm_memslot_batch_util.h"
+#include "processor.h"
+#include "ucall_common.h"
+
+#define NR_PLACES	32
+#define NR_VCPUS	3
+#define FIRST_SLOT	10
+#define BASE_GPA	(1ull << 32)
+#define CODE_OFFSET	0x100
+#ifdef __x86_64__
+/* Reads by KVM's emulator; not the port of ucalls. */
+#define DATA_PORT	0x80
+#endif
+
+static size_t page_size;
+static uint8_t *mem[2];
+static struct kvm_vm *vm;
+static bool one_by_one;
+static bool refused;	/* lists can't be atomic */
+static int nr_iterations = 1000;
+static int nr_found;
+
+static bool guest_stop;
+static uint32_t guest_seen;	/* the most that any vCPU has */
+static uint64_t guest_rounds[NR_VCPUS];
+
+static bool host_stop;
+static unsigned long nr_prefaults[2];	/* done, and not */
+
+static uint64_t place_gpa(int place)
+{
+	return BASE_GPA + place * page_size;
+}
+
+#ifdef __x86_64__
+static void put_code(uint8_t *code, uint32_t value)
+{
+	code[0] = 0xb8;				/* mov $value, %eax */
+	memcpy(&code[1], &value, sizeof(value));
+	code[5] = 0xc3;				/* ret */
+}
+#else
+/* Caches of instructions are not what this is about. */
+static void put_code(uint8_t *code, uint32_t value)
+{
+}
+#endif
+
+static uint32_t guest_read(uint64_t gva)
+{
+	return READ_ONCE(*(uint32_t *)gva);
+}
+
+static uint32_t guest_exec(uint64_t gva)
+{
+#ifdef __x86_64__
+	return ((uint32_t (*)(void))(gva + CODE_OFFSET))();
+#else
+	return guest_read(gva);
+#endif
+}
+
+/* The emulator reads the word, and userspace looks at it: see run_vcpu(). */
+static void guest_emulate(uint64_t gva)
+{
+#ifdef __x86_64__
+	asm volatile("outsl" : "+S"(gva) : "d"(DATA_PORT) : "memory");
+#endif
+}
+
+static void guest_code(int id)
+{
+	uint32_t random = id + 1, seen, value;
+	uint64_t gva;
+
+	while (id == NR_VCPUS)
+		GUEST_SYNC(0);
+
+	while (!READ_ONCE(guest_stop)) {
+		random = random * 1103515245 + 12345;
+		gva = BASE_GPA + (random >> 16) % NR_PLACES * 4096;
+
+		seen = __atomic_load_n(&guest_seen, __ATOMIC_ACQUIRE);
+		value = random & 1 << 12 ? guest_read(gva) : guest_exec(gva);
+		if (value < seen)
+			GUEST_SYNC(((uint64_t)seen << 32) | value);
+		while (value > seen &&
+		       !__atomic_compare_exchange_n(&guest_seen, &seen, value, false,
+						    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+			;
+		if (!((random >> 20) % 64))
+			guest_emulate(gva);
+		guest_rounds[id]++;
+	}
+	GUEST_DONE();
+}
+
+static void found(int id, const char *what, uint64_t value)
+{
+	TEST_ASSERT(one_by_one || READ_ONCE(refused), "vCPU %d: %s, 0x%lx", id, what, value);
+	__atomic_add_fetch(&nr_found, 1, __ATOMIC_RELAXED);
+}
+
+#ifdef __x86_64__
+static bool is_data(const struct kvm_run *run)
+{
+	return run->exit_reason == KVM_EXIT_IO && run->io.port == DATA_PORT;
+}
+
+static uint32_t data(struct kvm_run *run)
+{
+	return *(uint32_t *)((uint8_t *)run + run->io.data_offset);
+}
+#else
+static bool is_data(const struct kvm_run *run)
+{
+	return false;
+}
+
+static uint32_t data(struct kvm_run *run)
+{
+	return 0;
+}
+#endif
+
+static void *run_vcpu(void *arg)
+{
+	struct kvm_vcpu *vcpu = arg;
+	struct kvm_run *run = vcpu->run;
+	uint32_t last = 0;
+	struct ucall uc;
+
+	for (;;) {
+		if (_vcpu_run(vcpu)) {
+			found(vcpu->id, "KVM_RUN failed", errno);
+			return NULL;
+		}
+		if (is_data(run)) {
+			if (data(run) < last)
+				found(vcpu->id, "the emulator went back", data(run));
+			last = data(run);
+			continue;
+		}
+		switch (get_ucall(vcpu, &uc)) {
+		case UCALL_DONE:
+			return NULL;
+		case UCALL_SYNC:
+			found(vcpu->id, "the guest went back", uc.args[1]);
+			break;
+		case UCALL_ABORT:
+			REPORT_GUEST_ASSERT(uc);
+			break;
+		default:
+			if (run->exit_reason != KVM_EXIT_MMIO) {
+				/* One by one, there may be no code any more. */
+				found(vcpu->id, "exit", run->exit_reason);
+				return NULL;
+			}
+			found(vcpu->id, "MMIO", run->mmio.phys_addr);
+			memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
+		}
+	}
+}
+
+#ifdef __x86_64__
+/*
+ * Nothing that is asked to map pages may wait for lists, which wait for it.  It
+ * can give up when it meets one.  What it needs to map pages it gets anew when
+ * the vCPU runs; without, it tries again until it is told to stop.
+ */
+static void *prefault(void *arg)
+{
+	struct kvm_pre_fault_memory range;
+	struct kvm_vcpu *vcpu = arg;
+	int r;
+
+	while (!READ_ONCE(host_stop)) {
+		vcpu_run(vcpu);
+		range = (struct kvm_pre_fault_memory) {
+			.gpa = BASE_GPA,
+			.size = NR_PLACES * page_size,
+		};
+		r = __vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range);
+		TEST_ASSERT(!r || errno == EAGAIN || errno == EINTR,
+			    "KVM_PRE_FAULT_MEMORY: errno %d", errno);
+		nr_prefaults[!!r]++;
+	}
+	return NULL;
+}
+
+static bool can_prefault(void)
+{
+	return kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY) && kvm_is_tdp_enabled() && !one_by_one;
+}
+
+/* Otherwise all of the VM's mappings are zapped when one memslot goes. */
+static bool zap_less(void)
+{
+	if (!(kvm_check_cap(KVM_CAP_DISABLE_QUIRKS2) & KVM_X86_QUIRK_SLOT_ZAP_ALL))
+		return false;
+	vm_enable_cap(vm, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_SLOT_ZAP_ALL);
+	return true;
+}
+#else
+static void *prefault(void *arg)
+{
+	return NULL;
+}
+
+static bool can_prefault(void)
+{
+	return false;
+}
+
+static bool zap_less(void)
+{
+	return false;
+}
+#endif
+
+/* The word and the code of all places of one of the two memories. */
+static void fill(int which, uint32_t value)
+{
+	for (int i = 0; i < NR_PLACES; i++) {
+		*(uint32_t *)(mem[which] + i * page_size) = value;
+		put_code(mem[which] + i * page_size + CODE_OFFSET, value);
+	}
+}
+
+static void add_slot(struct mb_list *list, int slot, int place, int which)
+{
+	mb_add(list, FIRST_SLOT + slot, 0, place_gpa(place), page_size,
+	       mem[which] + slot * page_size);
+}
+
+static void set(struct mb_list *list)
+{
+	if (one_by_one)
+		mb_set_one_by_one(vm, list);
+	else
+		mb_set(vm, list, refused ? 0 : KVM_MEMORY_REGIONS_ATOMIC);
+}
+
+/* Other memory everywhere; the same id may have another place than before. */
+static void replace_all(struct mb_list *list, int which, int shift)
+{
+	for (int i = 0; i < NR_PLACES; i++)
+		mb_add(list, FIRST_SLOT + i, 0, 0, 0, NULL);
+	for (int i = 0; i < NR_PLACES; i++)
+		add_slot(list, i, (i + shift) % NR_PLACES, which);
+	set(list);
+}
+
+/* All memslots move one place up, and the last one is made anew in the first. */
+static void move_all(struct mb_list *list, int which, int shift)
+{
+	int last = (NR_PLACES - 1 - shift + NR_PLACES) % NR_PLACES;
+
+	mb_add(list, FIRST_SLOT + last, 0, 0, 0, NULL);
+	for (int i = NR_PLACES - 2; i >= 0; i--)
+		add_slot(list, (i - shift + NR_PLACES) % NR_PLACES, i + 1, which);
+	add_slot(list, last, 0, which);
+	set(list);
+}
+
+/* Is it so that KVM can't make a list that is to be atomic? */
+static bool atomic_refused(struct mb_list *list)
+{
+	uint32_t failed;
+	int r;
+
+	mb_add(list, FIRST_SLOT, 0, 0, 0, NULL);
+	add_slot(list, 0, 0, 0);
+	r = __mb_set(vm, list, KVM_MEMORY_REGIONS_ATOMIC, &failed);
+	TEST_ASSERT(!r || (errno == EOPNOTSUPP && failed == 2),
+		    "got %d, errno %d at %u", r, errno, failed);
+	list->nr = 0;
+	return r;
+}
+
+static void run(bool zaps_less)
+{
+	struct kvm_vcpu *vcpus[NR_VCPUS + 1];
+	pthread_t threads[NR_VCPUS + 1];
+	struct mb_list list;
+	int i, shift = 0;
+
+	nr_found = 0;
+	refused = false;
+	/* The last one is for prefault(). */
+	vm = vm_create_with_vcpus(NR_VCPUS + 1, guest_code, vcpus);
+	if (zaps_less && !zap_less()) {
+		kvm_vm_free(vm);
+		return;
+	}
+	virt_map(vm, BASE_GPA, BASE_GPA, NR_PLACES);
+	mb_list_init(&list, 3 * NR_PLACES);
+
+	fill(0, 1);
+	for (i = 0; i < NR_PLACES; i++)
+		add_slot(&list, i, i, 0);
+	mb_set(vm, &list, 0);
+
+	guest_stop = host_stop = false;
+	memset(guest_rounds, 0, sizeof(guest_rounds));
+	memset(nr_prefaults, 0, sizeof(nr_prefaults));
+	guest_seen = 0;
+	sync_global_to_guest(vm, guest_stop);
+	sync_global_to_guest(vm, guest_seen);
+	sync_global_to_guest(vm, guest_rounds);
+	for (i = 0; i <= NR_VCPUS; i++)
+		vcpu_args_set(vcpus[i], 1, i);
+	for (i = 0; i < NR_VCPUS; i++)
+		pthread_create(&threads[i], NULL, run_vcpu, vcpus[i]);
+	if (can_prefault())
+		pthread_create(&threads[i], NULL, prefault, vcpus[i]);
+	/* Whether anything is shadowed is known once they have begun. */
+	for (i = 0; i < NR_VCPUS; i++) {
+		do {
+			usleep(1000);
+			sync_global_from_guest(vm, guest_rounds);
+		} while (!guest_rounds[i]);
+	}
+
+	WRITE_ONCE(refused, atomic_refused(&list));
+	for (i = 2; i < nr_iterations + 2; i++) {
+		fill(i & 1, i);
+		replace_all(&list, i & 1, shift);
+		move_all(&list, i & 1, shift);
+		shift = (shift + 1) % NR_PLACES;
+	}
+
+	guest_stop = host_stop = true;
+	sync_global_to_guest(vm, guest_stop);
+	for (i = 0; i < NR_VCPUS; i++)
+		pthread_join(threads[i], NULL);
+	while (can_prefault() && pthread_tryjoin_np(threads[i], NULL)) {
+		pthread_kill(threads[i], SIGUSR1);
+		usleep(1000);
+	}
+	sync_global_from_guest(vm, guest_rounds);
+	pr_info("%s: %d lists, %lu %lu %lu rounds of the guest, %lu of %lu prefaults%s\n",
+		zaps_less ? "zapping less" : "as ever", 2 * nr_iterations,
+		guest_rounds[0], guest_rounds[1], guest_rounds[2],
+		nr_prefaults[0], nr_prefaults[0] + nr_prefaults[1],
+		refused ? "; lists can't be atomic with shadowed page tables" : "");
+	if (one_by_one || refused)
+		pr_info("%d mistakes were seen\n", nr_found);
+	TEST_ASSERT(!one_by_one || nr_found, "the test finds nothing");
+
+	mb_list_free(&list);
+	kvm_vm_free(vm);
+}
+
+/* But it interrupts. */
+static void ignore(int signal)
+{
+}
+
+int main(int argc, char *argv[])
+{
+	int i, opt;
+
+	while ((opt = getopt(argc, argv, "hci:")) != -1) {
+		switch (opt) {
+		case 'c':
+			one_by_one = true;
+			break;
+		case 'i':
+			nr_iterations = atoi_positive("Number of lists", optarg);
+			break;
+		default:
+			printf("usage: %s [-c] [-i LISTS]\n", argv[0]);
+			exit(opt == 'h' ? 0 : 1);
+		}
+	}
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_MEMORY_REGIONS));
+	page_size = getpagesize();
+	TEST_REQUIRE(page_size == 4096);
+
+	signal(SIGUSR1, ignore);
+	for (i = 0; i < 2; i++) {
+		mem[i] = mmap(NULL, NR_PLACES * page_size, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		TEST_ASSERT(mem[i] != MAP_FAILED, "mmap() failed: errno %d", errno);
+	}
+
+	run(false);
+	run(true);
+	return 0;
+}

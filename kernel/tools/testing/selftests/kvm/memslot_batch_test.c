@@ -1,0 +1,674 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM_SET_USER_MEMORY_REGIONS: lists of changes, at random and on purpose, next
+ * to a model; what the guest sees of each place is what tells.
+ */
+#include <sys/mman.h>
+#include <time.h>
+
+#include "kvm_memslot_batch_util.h"
+#include "processor.h"
+#include "ucall_common.h"
+
+#define NR_PLACES	64
+#define NR_PAGES	64
+#define NR_SLOTS	24
+#define FIRST_SLOT	10
+#define MAX_SLOT_PAGES	4
+#define MAX_LIST	16
+#define BASE_GPA	(1ull << 32)
+
+struct slot {
+	int npages;	/* 0: there is none */
+	int place;
+	int page;
+	uint32_t flags;
+};
+
+static size_t page_size;
+static uint8_t *mem;
+static struct kvm_vm *vm;
+static struct kvm_vcpu *vcpu;
+static struct slot model[NR_SLOTS];
+static int nr_iterations = 3000;
+
+/* What the guest is to do next. */
+static uint64_t guest_gva;
+static uint64_t guest_write;
+
+static uint64_t place_gpa(int place)
+{
+	return BASE_GPA + place * page_size;
+}
+
+static uint64_t page_stamp(int page)
+{
+	return 0x1000 + page;
+}
+
+static uint64_t *page_word(int page)
+{
+	return (uint64_t *)(mem + page * page_size);
+}
+
+static void guest_code(void)
+{
+	uint64_t *word;
+
+	for (;;) {
+		word = (uint64_t *)READ_ONCE(guest_gva);
+		if (READ_ONCE(guest_write)) {
+			WRITE_ONCE(*word, READ_ONCE(guest_write));
+			GUEST_SYNC(0);
+		} else {
+			GUEST_SYNC(READ_ONCE(*word));
+		}
+	}
+}
+
+static bool is_mmio(int place)
+{
+	struct kvm_run *run = vcpu->run;
+
+	return run->exit_reason == KVM_EXIT_MMIO &&
+	       run->mmio.phys_addr == place_gpa(place);
+}
+
+/* The guest reads, or with @value writes, a place; returns false if it is MMIO */
+static bool guest_access(int place, uint64_t write, uint64_t *value)
+{
+	bool hole = false;
+	struct ucall uc;
+
+	guest_gva = place_gpa(place);
+	guest_write = write;
+	sync_global_to_guest(vm, guest_gva);
+	sync_global_to_guest(vm, guest_write);
+
+	vcpu_run(vcpu);
+	if (is_mmio(place)) {
+		TEST_ASSERT(!!vcpu->run->mmio.is_write == !!write, "MMIO of the wrong kind");
+		hole = true;
+		memset(vcpu->run->mmio.data, 0, sizeof(vcpu->run->mmio.data));
+		vcpu_run(vcpu);
+	}
+	TEST_ASSERT_EQ(get_ucall(vcpu, &uc), UCALL_SYNC);
+	*value = uc.args[1];
+	return !hole;
+}
+
+static const struct slot *model_at(int place)
+{
+	for (int i = 0; i < NR_SLOTS; i++)
+		if (place >= model[i].place && place < model[i].place + model[i].npages)
+			return &model[i];
+	return NULL;
+}
+
+static void check_place(int place)
+{
+	const struct slot *slot = model_at(place);
+	bool writable = slot && !(slot->flags & KVM_MEM_READONLY);
+	uint64_t value, expected;
+	int page;
+
+	if (!slot) {
+		TEST_ASSERT(!guest_access(place, 0, &value), "there is memory at %d", place);
+		return;
+	}
+	page = slot->page + place - slot->place;
+	expected = *page_word(page);
+	TEST_ASSERT(guest_access(place, 0, &value), "there is no memory at %d", place);
+	TEST_ASSERT(value == expected, "at %d is 0x%lx, not 0x%lx", place, value, expected);
+
+	TEST_ASSERT(guest_access(place, page_stamp(page) | 1ull << 32, &value) == writable,
+		    "%d should be %s", place, writable ? "writable" : "read-only");
+	TEST_ASSERT_EQ(*page_word(page) >> 32, writable);
+	*page_word(page) = page_stamp(page);
+}
+
+static void check_all(void)
+{
+	for (int i = 0; i < NR_PLACES; i++)
+		check_place(i);
+}
+
+static bool overlaps(const struct slot *slots, int id, int place, int npages)
+{
+	for (int i = 0; i < NR_SLOTS; i++)
+		if (i != id && slots[i].npages && place < slots[i].place + slots[i].npages &&
+		    slots[i].place < place + npages)
+			return true;
+	return false;
+}
+
+/*
+ * What @new does to slot @id of @slots, of which the list has changed those of
+ * @changed; returns 0 or a negative errno.
+ */
+static int model_change(struct slot *slots, bool *changed, int id, const struct slot *new)
+{
+	struct slot *old = &slots[id];
+
+	if (!new->npages) {
+		if (!old->npages)
+			return -EINVAL;
+	} else if (!old->npages) {
+		if (overlaps(slots, id, new->place, new->npages))
+			return -EEXIST;
+	} else {
+		if (new->page != old->page || new->npages != old->npages ||
+		    (new->flags ^ old->flags) & KVM_MEM_READONLY)
+			return -EINVAL;
+		if (new->place != old->place && overlaps(slots, id, new->place, new->npages))
+			return -EEXIST;
+		if (!memcmp(old, new, sizeof(*old)))
+			return 0;
+	}
+	if (old->npages && changed[id])
+		return -EINVAL;
+	changed[id] = true;
+	*old = *new;
+	return 0;
+}
+
+static int below(int end)
+{
+	return random() % end;
+}
+
+/* A change at random, most of the time one that makes sense. */
+static struct slot random_change(const struct slot *old)
+{
+	struct slot new = *old;
+
+	if (!old->npages || !below(8)) {
+		new.npages = 1 + below(MAX_SLOT_PAGES);
+		new.page = below(NR_PAGES - new.npages + 1);
+		new.place = below(NR_PLACES - new.npages + 1);
+		new.flags = below(4) ? 0 : KVM_MEM_READONLY;
+		return new;
+	}
+	switch (below(3)) {
+	case 0:
+		return (struct slot) {};
+	case 1:
+		new.place = below(NR_PLACES - new.npages + 1);
+		break;
+	case 2:
+		new.flags ^= KVM_MEM_LOG_DIRTY_PAGES;
+		break;
+	}
+	return new;
+}
+
+static void add_change(struct mb_list *list, int id, const struct slot *new)
+{
+	mb_add(list, FIRST_SLOT + id, new->flags, place_gpa(new->place),
+	       new->npages * page_size, mem + new->page * page_size);
+}
+
+/* Make the list, which is to fail with @error at its last change, or not. */
+static void set_list(struct mb_list *list, int error, uint32_t expected_failed)
+{
+	uint32_t failed;
+	int r;
+
+	r = __mb_set(vm, list, 0, &failed);
+	if (!error) {
+		TEST_ASSERT(!r, "failed at %u of %u with errno %d", failed, list->nr, errno);
+	} else {
+		TEST_ASSERT(r && errno == error, "got %d, errno %d, not %d", r, errno, error);
+		TEST_ASSERT(failed == expected_failed, "failed at %u, not %u", failed,
+			    expected_failed);
+	}
+	list->nr = 0;
+}
+
+static int random_list(struct mb_list *list)
+{
+	struct slot slots[NR_SLOTS];
+	bool changed[NR_SLOTS] = {};
+	int nr = 1 + below(MAX_LIST);
+	uint32_t failed = 0;
+	int error = 0;
+
+	memcpy(slots, model, sizeof(slots));
+	for (int i = 0; i < nr; i++) {
+		int id = below(NR_SLOTS);
+		struct slot new = random_change(&slots[id]);
+		int this;
+
+		/* A failing change rarely, and then with others behind it. */
+		if (!error) {
+			this = model_change(slots, changed, id, &new);
+			if (this && below(16))
+				continue;
+			error = this;
+			failed = list->nr;
+		}
+		add_change(list, id, &new);
+	}
+	if (!list->nr)
+		return 0;
+	nr = list->nr;
+	set_list(list, -error, failed);
+	if (!error)
+		memcpy(model, slots, sizeof(model));
+	return nr;
+}
+
+static void clear_model(struct mb_list *list)
+{
+	for (int i = 0; i < NR_SLOTS; i++)
+		if (model[i].npages)
+			mb_add(list, FIRST_SLOT + i, 0, 0, 0, NULL);
+	if (list->nr)
+		mb_set(vm, list, 0);
+	memset(model, 0, sizeof(model));
+}
+
+static void test_random(struct mb_list *list)
+{
+	int nr = 0, i, j;
+
+	for (i = 0; i < nr_iterations; i++) {
+		nr += random_list(list);
+		for (j = 0; j < 4; j++)
+			check_place(below(NR_PLACES));
+		if (i % 256 == 0)
+			check_all();
+	}
+	check_all();
+	pr_info("%d lists, %d changes\n", i, nr);
+	clear_model(list);
+	check_all();
+}
+
+/* Slots 0 and 1 at places 0 and 2, with their second page above. */
+static void make_two(struct mb_list *list)
+{
+	for (int i = 0; i < 2; i++) {
+		model[i] = (struct slot) { .npages = 2, .place = 2 * i, .page = 2 * i };
+		add_change(list, i, &model[i]);
+	}
+	mb_set(vm, list, 0);
+	check_all();
+}
+
+/* What depends on the changes before it in the list. */
+static void test_sequence(struct mb_list *list)
+{
+	make_two(list);
+
+	/* They change places; and one moves to where another one was. */
+	mb_add(list, FIRST_SLOT, 0, 0, 0, NULL);
+	model[1].place = 0;
+	add_change(list, 1, &model[1]);
+	model[0].place = 2;
+	add_change(list, 0, &model[0]);
+	mb_set(vm, list, 0);
+	check_all();
+
+	mb_add(list, FIRST_SLOT, 0, 0, 0, NULL);
+	model[0].flags = KVM_MEM_READONLY;
+	add_change(list, 0, &model[0]);
+	mb_set(vm, list, 0);
+	check_all();
+
+	/* Nothing changes, twice of memslots that do. */
+	add_change(list, 1, &model[1]);
+	mb_set(vm, list, 0);
+	add_change(list, 1, &model[1]);
+	mb_add(list, FIRST_SLOT + 1, 0, 0, 0, NULL);
+	model[1] = (struct slot) {};
+	model[0].place = 30;
+	add_change(list, 0, &model[0]);
+	add_change(list, 0, &model[0]);
+	mb_set(vm, list, 0);
+	check_all();
+	clear_model(list);
+}
+
+/* What the list has made or changed is not to be changed again. */
+static void test_twice(struct mb_list *list)
+{
+	struct slot moved, logs, made = { .npages = 1, .place = 20, .page = 20 };
+
+	make_two(list);
+	moved = logs = model[0];
+	moved.place = 10;
+	logs.flags = KVM_MEM_LOG_DIRTY_PAGES;
+
+#define TWICE(first, second) do {			\
+	first;						\
+	second;						\
+	set_list(list, EINVAL, list->nr - 1);		\
+	check_all();					\
+} while (0)
+	TWICE(add_change(list, 0, &moved), mb_add(list, FIRST_SLOT, 0, 0, 0, NULL));
+	TWICE(add_change(list, 0, &moved), add_change(list, 0, &model[0]));
+	TWICE(add_change(list, 0, &logs), mb_add(list, FIRST_SLOT, 0, 0, 0, NULL));
+	TWICE(add_change(list, 0, &logs), add_change(list, 0, &model[0]));
+	TWICE(add_change(list, 2, &made), mb_add(list, FIRST_SLOT + 2, 0, 0, 0, NULL));
+	TWICE(mb_add(list, FIRST_SLOT, 0, 0, 0, NULL); add_change(list, 0, &model[0]),
+	      add_change(list, 0, &moved));
+	TWICE(mb_add(list, FIRST_SLOT, 0, 0, 0, NULL),
+	      mb_add(list, FIRST_SLOT, 0, 0, 0, NULL));
+#undef TWICE
+	clear_model(list);
+}
+
+/*
+ * A list of which the third change is bad, where all others are not: nothing of
+ * it is done.
+ */
+static void test_bad_region(struct mb_list *list, const char *what, int error,
+			    const struct kvm_userspace_memory_region2 *bad)
+{
+	struct slot moved = model[0], made = { .npages = 1, .place = 30, .page = 30 };
+
+	moved.place = 40;
+	add_change(list, 0, &moved);
+	mb_add(list, FIRST_SLOT + 1, 0, 0, 0, NULL);
+	list->regions[list->nr++] = *bad;
+	add_change(list, 5, &made);
+	pr_debug("%s\n", what);
+	set_list(list, error, 2);
+	check_all();
+}
+
+static void test_bad_regions(struct mb_list *list)
+{
+	const struct kvm_userspace_memory_region2 good = {
+		.slot = FIRST_SLOT + 3,
+		.guest_phys_addr = place_gpa(50),
+		.memory_size = page_size,
+		.userspace_addr = (unsigned long)mem,
+	};
+	struct kvm_userspace_memory_region2 bad;
+
+	make_two(list);
+#define BAD(error, change) do {					\
+	bad = good;						\
+	change;							\
+	test_bad_region(list, #change, error, &bad);		\
+} while (0)
+	BAD(EINVAL, bad.flags = 1 << 16);
+	BAD(EINVAL, bad.flags = KVM_MEM_GUEST_MEMFD);
+	BAD(EINVAL, bad.memory_size += 1);
+	BAD(EINVAL, bad.guest_phys_addr += 1);
+	BAD(EINVAL, bad.guest_phys_addr = -page_size; bad.memory_size = 2 * page_size);
+	BAD(EINVAL, bad.userspace_addr += 1);
+	BAD(EINVAL, bad.userspace_addr = -page_size);
+	BAD(EINVAL, bad.slot = kvm_check_cap(KVM_CAP_NR_MEMSLOTS));
+	BAD(EINVAL, bad.slot |= 1 << 16);	/* another address space */
+	BAD(EINVAL, bad.memory_size = 0);	/* that there is not */
+	BAD(EINVAL, bad.slot = FIRST_SLOT);	/* with memory of its own */
+	BAD(EEXIST, bad.guest_phys_addr = place_gpa(40));	/* moved there before */
+	BAD(EEXIST, bad.slot = FIRST_SLOT; bad.memory_size *= 2;
+		    bad.guest_phys_addr = 0);	/* where the library's is */
+#ifdef __x86_64__
+	/* Only the architecture knows. */
+	BAD(EINVAL, bad.guest_phys_addr = 1ull << 52);
+#endif
+#undef BAD
+	clear_model(list);
+}
+
+/* What is wrong with the list as a whole, of which no change is named. */
+static void test_bad_lists(struct mb_list *list)
+{
+	struct kvm_user_memory_regions good, bad;
+	int r, max = kvm_check_cap(KVM_CAP_MEMORY_REGIONS);
+	void *nowhere;
+
+	TEST_ASSERT(max >= 2 * kvm_check_cap(KVM_CAP_NR_MEMSLOTS), "so few: %d", max);
+	nowhere = mmap(NULL, page_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	TEST_ASSERT(nowhere != MAP_FAILED, "mmap() failed: errno %d", errno);
+
+	mb_add(list, FIRST_SLOT, 0, place_gpa(0), page_size, mem);
+	good = (struct kvm_user_memory_regions) {
+		.nr = list->nr,
+		.regions = (unsigned long)list->regions,
+		.failed = ~0u,
+	};
+#define BAD(error, change) do {								\
+	bad = good;									\
+	change;										\
+	r = __vm_ioctl(vm, KVM_SET_USER_MEMORY_REGIONS, &bad);				\
+	TEST_ASSERT(r && errno == error, #change ": got %d, errno %d", r, errno);	\
+	TEST_ASSERT_EQ(bad.failed, bad.nr);						\
+	check_all();									\
+} while (0)
+	BAD(EINVAL, bad.flags = 1 << 1);
+	BAD(EINVAL, bad.pad[0] = 1);
+	BAD(EINVAL, bad.pad[10] = 1);
+	BAD(E2BIG, bad.nr = max + 1);
+	BAD(EFAULT, bad.regions = (unsigned long)nowhere);
+	BAD(EFAULT, bad.regions = 0);
+#undef BAD
+	r = ioctl(vm->fd, KVM_SET_USER_MEMORY_REGIONS, nowhere);
+	TEST_ASSERT(r && errno == EFAULT, "got %d, errno %d", r, errno);
+
+	/* Nothing to do. */
+	good.nr = 0;
+	good.regions = 0;
+	vm_ioctl(vm, KVM_SET_USER_MEMORY_REGIONS, &good);
+	check_all();
+	list->nr = 0;
+	munmap(nowhere, page_size);
+}
+
+static bool test_and_clear_dirty(int id)
+{
+	unsigned long bitmap = 0;
+
+	kvm_vm_get_dirty_log(vm, FIRST_SLOT + id, &bitmap);
+	return bitmap & 1;
+}
+
+/* Write the first page of both memslots, and see which logs it. */
+static void check_dirty(bool first, bool second)
+{
+	uint64_t value;
+
+	guest_access(model[0].place, page_stamp(0), &value);
+	guest_access(model[1].place, page_stamp(2), &value);
+	if (first)
+		TEST_ASSERT(test_and_clear_dirty(0), "slot 0 should log");
+	if (second)
+		TEST_ASSERT(test_and_clear_dirty(1), "slot 1 should log");
+}
+
+static void test_dirty_log(struct mb_list *list)
+{
+	const struct kvm_userspace_memory_region2 bad = { .slot = FIRST_SLOT + 9 };
+	unsigned long bitmap;
+	struct kvm_dirty_log log = { .slot = FIRST_SLOT + 1, .dirty_bitmap = &bitmap };
+	int r;
+
+	make_two(list);
+	model[0].flags = KVM_MEM_LOG_DIRTY_PAGES;
+	add_change(list, 0, &model[0]);
+	model[1].flags = KVM_MEM_LOG_DIRTY_PAGES;
+	add_change(list, 1, &model[1]);
+	mb_set(vm, list, 0);
+	check_dirty(true, true);
+
+	/* What is logged survives a move, and a list that fails. */
+	guest_access(model[0].place, page_stamp(0), (uint64_t[]) {0});
+	model[0].place = 12;
+	add_change(list, 0, &model[0]);
+	mb_set(vm, list, 0);
+	TEST_ASSERT(test_and_clear_dirty(0), "the log should have moved");
+
+	guest_access(model[0].place, page_stamp(0), (uint64_t[]) {0});
+	mb_add(list, FIRST_SLOT, 0, place_gpa(12), 2 * page_size, mem);
+	list->regions[list->nr++] = bad;
+	set_list(list, EINVAL, 1);
+	TEST_ASSERT(test_and_clear_dirty(0), "the log should be whole");
+	check_dirty(true, true);
+
+	model[1].flags = 0;
+	add_change(list, 1, &model[1]);
+	mb_set(vm, list, 0);
+	check_dirty(true, false);
+	r = __vm_ioctl(vm, KVM_GET_DIRTY_LOG, &log);
+	TEST_ASSERT(r && errno == ENOENT, "slot 1 should not log");
+	check_all();
+	clear_model(list);
+}
+
+/* The bitmap of a list's memslot is in effect when it returns. */
+static void test_userfault(struct mb_list *list)
+{
+	unsigned long bitmap = 2;
+	struct kvm_userspace_memory_region2 *region;
+	struct kvm_run *run = vcpu->run;
+	struct ucall uc;
+	int r;
+
+	if (!kvm_has_cap(KVM_CAP_USERFAULT))
+		return;
+
+	make_two(list);
+	region = mb_add(list, FIRST_SLOT, KVM_MEM_USERFAULT, place_gpa(0), 2 * page_size, mem);
+	region->userfault_bitmap = (unsigned long)&bitmap;
+	add_change(list, 1, &model[1]);
+	mb_set(vm, list, 0);
+
+	check_place(0);
+	guest_gva = place_gpa(1);
+	guest_write = 0;
+	sync_global_to_guest(vm, guest_gva);
+	sync_global_to_guest(vm, guest_write);
+	r = _vcpu_run(vcpu);
+	TEST_ASSERT(r == -1 && errno == EFAULT, "got %d, errno %d", r, errno);
+	TEST_ASSERT_EQ(run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+	TEST_ASSERT_EQ(run->memory_fault.flags, KVM_MEMORY_EXIT_FLAG_USERFAULT);
+	TEST_ASSERT_EQ(run->memory_fault.gpa, place_gpa(1));
+
+	add_change(list, 0, &model[0]);
+	mb_set(vm, list, 0);
+	vcpu_run(vcpu);
+	TEST_ASSERT_EQ(get_ucall(vcpu, &uc), UCALL_SYNC);
+	TEST_ASSERT_EQ(uc.args[1], *page_word(1));
+	check_all();
+	clear_model(list);
+}
+
+/*
+ * Metadata of a memslot that the host can't have memory for: with shadow paging
+ * there are 8 bytes a page.  The kernel complains in its log.
+ */
+static void test_no_memory(struct mb_list *list)
+{
+#ifdef __x86_64__
+	const struct kvm_userspace_memory_region2 huge = {
+		.slot = FIRST_SLOT + 3,
+		.guest_phys_addr = 1ull << 33,
+		.memory_size = ((1ull << 31) - 1) * page_size,
+		.userspace_addr = page_size,
+	};
+
+	make_two(list);
+	test_bad_region(list, "no memory", ENOMEM, &huge);
+	clear_model(list);
+#endif
+}
+
+/* All there may be, and away with them; twice, as ids are to be free again. */
+static void test_many(void)
+{
+	int nr = kvm_check_cap(KVM_CAP_NR_MEMSLOTS) - FIRST_SLOT;
+	struct mb_list list;
+	uint32_t failed;
+	int i, n, r;
+
+	mb_list_init(&list, 2 * nr + 2);
+	for (n = 0; n < 2; n++) {
+		for (i = 0; i < nr; i++)
+			mb_add(&list, FIRST_SLOT + i, 0, place_gpa(i), page_size, mem);
+		mb_set(vm, &list, 0);
+		TEST_ASSERT(guest_access(NR_PLACES - 1, 0, (uint64_t[]) {0}), "no memory");
+
+		/* All anew, and then one too many. */
+		for (i = 0; i < nr; i++)
+			mb_add(&list, FIRST_SLOT + i, 0, 0, 0, NULL);
+		for (i = 0; i < nr; i++)
+			mb_add(&list, FIRST_SLOT + i, 0, place_gpa(i), page_size, mem);
+		mb_add(&list, FIRST_SLOT + nr, 0, place_gpa(nr), page_size, mem);
+		r = __mb_set(vm, &list, 0, &failed);
+		TEST_ASSERT(r && errno == EINVAL && failed == 2 * nr,
+			    "got %d, errno %d at %u", r, errno, failed);
+		list.nr--;
+		mb_set(vm, &list, 0);
+		TEST_ASSERT(guest_access(NR_PLACES - 1, 0, (uint64_t[]) {0}), "no memory");
+
+		for (i = 0; i < nr; i++)
+			mb_add(&list, FIRST_SLOT + i, 0, 0, 0, NULL);
+		mb_set(vm, &list, 0);
+		check_all();
+	}
+	mb_list_free(&list);
+}
+
+int main(int argc, char *argv[])
+{
+	int opt, seed = time(NULL);
+	bool no_memory = false;
+	struct mb_list list;
+
+	while ((opt = getopt(argc, argv, "hms:i:")) != -1) {
+		switch (opt) {
+		case 'm':
+			no_memory = true;
+			break;
+		case 's':
+			seed = atoi_non_negative("Seed", optarg);
+			break;
+		case 'i':
+			nr_iterations = atoi_positive("Number of lists", optarg);
+			break;
+		default:
+			printf("usage: %s [-m] [-s SEED] [-i LISTS]\n"
+			       "-m also tries ENOMEM, with shadow paging only\n", argv[0]);
+			exit(opt == 'h' ? 0 : 1);
+		}
+	}
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_MEMORY_REGIONS));
+#ifdef __x86_64__
+	TEST_REQUIRE(!no_memory || !kvm_is_tdp_enabled());
+#endif
+
+	pr_info("seed %d\n", seed);
+	srandom(seed);
+
+	page_size = getpagesize();
+	mem = mmap(NULL, NR_PAGES * page_size, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	TEST_ASSERT(mem != MAP_FAILED, "mmap() failed: errno %d", errno);
+	for (int i = 0; i < NR_PAGES; i++)
+		*page_word(i) = page_stamp(i);
+
+	vm = vm_create_with_one_vcpu(&vcpu, guest_code);
+	virt_map(vm, BASE_GPA, BASE_GPA, NR_PLACES);
+	mb_list_init(&list, MAX_LIST + NR_SLOTS);
+
+	check_all();
+	test_sequence(&list);
+	test_twice(&list);
+	test_bad_regions(&list);
+	test_bad_lists(&list);
+	test_dirty_log(&list);
+	test_userfault(&list);
+	if (no_memory)
+		test_no_memory(&list);
+	test_random(&list);
+	test_many();
+
+	mb_list_free(&list);
+	kvm_vm_free(vm);
+	return 0;
+}

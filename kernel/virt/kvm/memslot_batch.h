@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Many changes of memslots in one step: what kvm_main.c and memslot_batch.c
+ * have of each other.  Nothing here is for anybody else.
+ */
+#ifndef __KVM_MEMSLOT_BATCH_INTERNAL_H
+#define __KVM_MEMSLOT_BATCH_INTERNAL_H
+
+#include <linux/kvm_host.h>
+#include <linux/kvm_memslot_batch.h>
+
+/*
+ * Of kvm_main.c, described there.  All are called with slots_lock held, those
+ * that look at or change memslots which are not active with slots_arch_lock,
+ * too.
+ */
+int kvm_memory_region_change(struct kvm *kvm, bool inactive,
+			     const struct kvm_userspace_memory_region2 *mem,
+			     struct kvm_memory_slot **oldp,
+			     struct kvm_memory_slot **newp,
+			     enum kvm_mr_change *change);
+int kvm_prepare_memory_region(struct kvm *kvm,
+			      const struct kvm_memory_slot *old,
+			      struct kvm_memory_slot *new,
+			      enum kvm_mr_change change);
+void kvm_replace_memslot(struct kvm *kvm, struct kvm_memory_slot *old,
+			 struct kvm_memory_slot *new);
+void kvm_copy_memslot(struct kvm_memory_slot *dest, const struct kvm_memory_slot *src);
+void kvm_swap_active_memslots(struct kvm *kvm, int as_id);
+void kvm_commit_memory_region(struct kvm *kvm, struct kvm_memory_slot *old,
+			      const struct kvm_memory_slot *new,
+			      enum kvm_mr_change change);
+void kvm_destroy_dirty_bitmap(struct kvm_memory_slot *memslot);
+
+#ifdef CONFIG_KVM_MEMSLOT_BATCH
+
+/**
+ * kvm_memslot_batch_max - how many changes may be in one list?
+ *
+ * Return: enough to delete all memslots and to create as many.
+ */
+static inline int kvm_memslot_batch_max(void)
+{
+	return 2 * KVM_USER_MEM_SLOTS;
+}
+
+/**
+ * kvm_vm_ioctl_set_memory_regions - KVM_SET_USER_MEMORY_REGIONS
+ * @kvm: the VM
+ * @arg: struct kvm_user_memory_regions in userspace
+ *
+ * Takes slots_lock.  See Documentation/virt/kvm/memslot-batch.rst.
+ *
+ * Return: 0, or a negative error, with the index of the change that it is about
+ * in @arg.
+ */
+int kvm_vm_ioctl_set_memory_regions(struct kvm *kvm, void __user *arg);
+
+#else /* !CONFIG_KVM_MEMSLOT_BATCH */
+
+static inline int kvm_memslot_batch_max(void)
+{
+	return 0;
+}
+
+static inline int kvm_vm_ioctl_set_memory_regions(struct kvm *kvm, void __user *arg)
+{
+	return -ENOTTY;
+}
+
+#endif /* CONFIG_KVM_MEMSLOT_BATCH */
+
+#endif /* __KVM_MEMSLOT_BATCH_INTERNAL_H */
