@@ -37,7 +37,9 @@ static unsigned int nr_free(const KVMMemoryListener *kml)
 bool kvm_memslots_enough(const KVMMemoryListener *kml,
                          const MemoryRegionSection *section, uint64_t nr)
 {
-    return nr_free(kml) >= nr + (may_lack(section) ? KVM_MEMSLOTS_RESERVED : 0);
+    /* Almost always there is enough, whatever it is */
+    return nr_free(kml) >= nr + KVM_MEMSLOTS_RESERVED ||
+           (nr_free(kml) >= nr && !may_lack(section));
 }
 
 void kvm_memslots_lack(KVMMemoryListener *kml,

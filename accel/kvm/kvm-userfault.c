@@ -41,6 +41,7 @@
 #include "system/kvm.h"
 #include "system/kvm_int.h"
 #include "system/kvm-userfault.h"
+#include "kvm-region-batch.h"
 #include "kvm-userfault.h"
 #include "trace.h"
 
@@ -188,8 +189,9 @@ bool kvm_userfault_set_region(struct kvm_userspace_memory_region2 *region,
 }
 
 /*
- * Hand every memslot to the kernel again, also after one that failed.  Returns
- * the error of the first that did.  Called with kml_slots_lock held.
+ * Hand every memslot to the kernel again, in one step for each address space
+ * where the kernel can do that; else also after one that failed.  Returns the
+ * first error.  Called with kml_slots_lock held.
  */
 static int userfault_update_slots(void)
 {
@@ -198,16 +200,21 @@ static int userfault_update_slots(void)
     for (int i = 0; i < kvm_state->nr_as; i++) {
         KVMMemoryListener *kml = kvm_state->as[i].ml;
         KVMSlot *slot;
+        bool batch;
 
         if (!kml) {
             continue;
         }
+        batch = kvm_region_batch_begin(kml);
         KVM_SLOTS_FOREACH(slot, &kml->slots) {
             int ret = kvm_set_user_memory_region(kml, slot, false);
 
-            if (ret < 0 && !first_error) {
-                first_error = ret;
-            }
+            first_error = first_error ?: ret;
+        }
+        if (batch) {
+            int ret = kvm_region_batch_end(kml, false);
+
+            first_error = first_error ?: ret;
         }
     }
     return first_error;
@@ -330,8 +337,8 @@ bool kvm_userfault_stop(void)
         userfault_ending = true;
         /*
          * KVM may be out of memory.  Then, and it has been reported, it goes
-         * on reading the bitmap of some slot, which must stay, and its bits
-         * must go on being cleared.
+         * on reading the bitmaps of some or all slots, which must stay, and
+         * their bits must go on being cleared.
          */
         if (userfault_update_slots() < 0) {
             return false;
