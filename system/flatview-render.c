@@ -20,8 +20,13 @@ typedef struct RenderedRange {
     FlatRange fr;
 } RenderedRange;
 
+/* So many at a time are allocated, and all are freed at the end */
+#define CHUNK_RANGES 128
+
 typedef struct Render {
     IntervalTreeRoot ranges;
+    GPtrArray *chunks;          /* of CHUNK_RANGES, the last one not yet full */
+    unsigned int nr_in_chunk;   /* of the last one */
     bool whole;                 /* the window is all there is */
 } Render;
 
@@ -35,10 +40,22 @@ typedef struct Inherited {
 static void render_region(Render *render, MemoryRegion *mr, Int128 base,
                           AddrWindow window, Inherited inherited);
 
+static RenderedRange *range_new(Render *render)
+{
+    RenderedRange *chunk;
+
+    if (!render->chunks->len || render->nr_in_chunk == CHUNK_RANGES) {
+        g_ptr_array_add(render->chunks, g_new(RenderedRange, CHUNK_RANGES));
+        render->nr_in_chunk = 0;
+    }
+    chunk = g_ptr_array_index(render->chunks, render->chunks->len - 1);
+    return &chunk[render->nr_in_chunk++];
+}
+
 static void add_range(Render *render, FlatRange *fr, Int128 base,
                       uint64_t first, uint64_t last)
 {
-    RenderedRange *range = g_new0(RenderedRange, 1);
+    RenderedRange *range = range_new(render);
     Int128 start = int128_make64(first);
 
     range->fr = *fr;
@@ -152,14 +169,13 @@ static bool continues(const FlatRange *a, const FlatRange *b)
 /* Move what has been rendered to @builder */
 static void render_end(Render *render, FlatRangesBuilder *builder)
 {
-    IntervalTreeNode *node, *next;
+    IntervalTreeNode *node;
     FlatRange last = { };
 
     for (node = interval_tree_iter_first(&render->ranges, 0, UINT64_MAX); node;
-         node = next) {
+         node = interval_tree_iter_next(node, 0, UINT64_MAX)) {
         RenderedRange *range = container_of(node, RenderedRange, node);
 
-        next = interval_tree_iter_next(node, 0, UINT64_MAX);
         if (last.mr && continues(&last, &range->fr)) {
             last.addr.size = int128_add(last.addr.size, range->fr.addr.size);
         } else {
@@ -168,18 +184,20 @@ static void render_end(Render *render, FlatRangesBuilder *builder)
             }
             last = range->fr;
         }
-        interval_tree_remove(node, &render->ranges);
-        g_free(range);
     }
     if (last.mr) {
         flat_ranges_builder_add(builder, &last);
     }
+    g_ptr_array_unref(render->chunks);
 }
 
 static void render_to(FlatRangesBuilder *builder, MemoryRegion *root,
                       AddrWindow window, bool whole)
 {
-    Render render = { .whole = whole };
+    Render render = {
+        .whole = whole,
+        .chunks = g_ptr_array_new_with_free_func(g_free),
+    };
 
     if (root) {
         render_region(&render, root, int128_zero(), window, (Inherited) { });

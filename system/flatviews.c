@@ -37,14 +37,28 @@ static GHashTable *flat_views;
 /* While they are brought up to date: the next flat_views */
 static GHashTable *next_flat_views;
 
-/* root -> GArray of AddrWindow, in no order */
-static GHashTable *touched;
+/* What is touched of a view is in its root's flatview_windows, in no order */
 static bool all_touched;
 
 static GHashTable *table_new(void)
 {
     return g_hash_table_new_full(NULL, NULL, NULL,
                                  (GDestroyNotify)flatview_unref);
+}
+
+/* From now on it is noted what is touched of the view of @root */
+static void root_begin(MemoryRegion *root)
+{
+    if (root && !root->flatview_windows) {
+        root->flatview_windows = g_array_new(false, false, sizeof(AddrWindow));
+    }
+}
+
+static void root_end(MemoryRegion *root)
+{
+    if (root) {
+        g_clear_pointer(&root->flatview_windows, g_array_unref);
+    }
 }
 
 /* One window for all that is touched, and what is between */
@@ -63,20 +77,11 @@ static void windows_collapse(GArray *windows)
 
 static void touch_root(MemoryRegion *root, AddrWindow window)
 {
-    GArray *windows;
+    GArray *windows = root->flatview_windows;
 
     window.end = int128_min(window.end, int128_2_64());
     if (int128_ge(window.start, window.end)) {
         return;
-    }
-    if (!touched) {
-        touched = g_hash_table_new_full(NULL, NULL, NULL,
-                                        (GDestroyNotify)g_array_unref);
-    }
-    windows = g_hash_table_lookup(touched, root);
-    if (!windows) {
-        windows = g_array_new(false, false, sizeof(AddrWindow));
-        g_hash_table_insert(touched, root, windows);
     }
     g_array_append_val(windows, window);
     if (windows->len > WINDOWS_MAX) {
@@ -103,7 +108,7 @@ static void touch_window(MemoryRegion *mr, AddrWindow window)
     }
 
     outside = window_shift(window, int128_make64(mr->addr));
-    if (flat_views && g_hash_table_contains(flat_views, mr)) {
+    if (mr->flatview_windows) {
         touch_root(mr, outside);
     }
     if (mr->container) {
@@ -165,11 +170,11 @@ static GArray *windows_join(GArray *windows, const FlatRanges *old)
     GArray *joined = g_array_new(false, false, sizeof(AddrWindow));
     AddrWindow *last = NULL;
 
-    g_array_sort(windows, compare_windows);
     if (windows->len > 1 &&
         windows->len > flat_ranges_nr(old) / RANGES_PER_WINDOW) {
         windows_collapse(windows);
     }
+    g_array_sort(windows, compare_windows);
 
     for (guint i = 0; i < windows->len; i++) {
         AddrWindow window = window_widen(g_array_index(windows, AddrWindow, i),
@@ -256,6 +261,15 @@ static FlatView *view_new(MemoryRegion *root)
     return view;
 }
 
+void flatviews_forget(MemoryRegion *mr)
+{
+    if (mr->flatview_windows) {
+        assert(bql_locked() && !next_flat_views);
+        root_end(mr);
+        g_hash_table_remove(flat_views, mr);
+    }
+}
+
 FlatView *flatviews_get(MemoryRegion *root)
 {
     FlatView *view;
@@ -268,6 +282,7 @@ FlatView *flatviews_get(MemoryRegion *root)
     if (!view) {
         view = view_new(root);
         g_hash_table_insert(flat_views, root, view);
+        root_begin(root);
     }
     return view;
 }
@@ -287,11 +302,11 @@ void flatviews_update_root(MemoryRegion *root)
         return;
     }
     old = flat_views ? g_hash_table_lookup(flat_views, root) : NULL;
-    windows = touched ? g_hash_table_lookup(touched, root) : NULL;
+    windows = root ? root->flatview_windows : NULL;
 
     if (!old || all_touched) {
         view = view_new(root);
-    } else if (windows) {
+    } else if (windows && windows->len) {
         view = view_next(old, root, windows);
     } else {
         view = old;
@@ -308,9 +323,22 @@ void flatviews_update_root(MemoryRegion *root)
 
 void flatviews_update_end(void)
 {
-    g_clear_pointer(&flat_views, g_hash_table_unref);
+    GHashTableIter iter;
+    gpointer root;
+
+    /* They all exist, see flatviews_forget() */
+    if (flat_views) {
+        g_hash_table_iter_init(&iter, flat_views);
+        while (g_hash_table_iter_next(&iter, &root, NULL)) {
+            root_end(root);
+        }
+        g_hash_table_unref(flat_views);
+    }
     flat_views = g_steal_pointer(&next_flat_views);
-    g_clear_pointer(&touched, g_hash_table_unref);
+    g_hash_table_iter_init(&iter, flat_views);
+    while (g_hash_table_iter_next(&iter, &root, NULL)) {
+        root_begin(root);
+    }
     all_touched = false;
 }
 

@@ -36,6 +36,13 @@ void flatviews_touch(MemoryRegion *mr);
 void flatviews_touch_all(void);
 
 /**
+ * flatviews_forget: a region ends
+ * @mr: the region; if there is still a view of which it is the root, then the
+ *      address spaces that have it get another one with the next transaction
+ */
+void flatviews_forget(MemoryRegion *mr);
+
+/**
  * flatviews_get: the view of a root
  * @root: from memory_region_get_flatview_root(); NULL for that of nothing
  *
