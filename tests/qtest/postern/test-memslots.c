@@ -219,17 +219,25 @@ static void wait_for_increments(QTestState *qts)
     POLL_UNTIL(qtest_readl(qts, GUEST_WORD) != from);
 }
 
+/* A VM that runs it; what QEMU says goes to @file, the sector is in @path */
+static QTestState *start_guest(const char *accel, const char *path,
+                               const char *file)
+{
+    g_autofree char *options = g_strdup_printf(
+        "-accel %s -global memory-testdev.base=0x%" PRIx64
+        " -drive if=none,id=d0,file=%s,format=raw"
+        " -device ide-hd,drive=d0,secs=1,cyls=1,heads=1 2>>%s",
+        accel, (uint64_t)GUEST_BASE, path, file);
+
+    return testdev_start(LIMIT + 1, options);
+}
+
 /* A guest does not notice whether memory has a memslot */
 static void test_guest(void)
 {
     g_autofree char *path = write_boot_sector();
     g_autofree char *file = watch_messages();
-    g_autofree char *options = g_strdup_printf(
-        "-accel kvm -global memory-testdev.base=0x%" PRIx64
-        " -drive if=none,id=d0,file=%s,format=raw"
-        " -device ide-hd,drive=d0,secs=1,cyls=1,heads=1 2>>%s",
-        (uint64_t)GUEST_BASE, path, file);
-    QTestState *qts = testdev_start(LIMIT + 1, options);
+    QTestState *qts = start_guest("kvm", path, file);
     QDict *response;
 
     testdev_run(qts, 1, true, "[{'action': 'map', 'first': 32764}]");
@@ -253,8 +261,112 @@ static void test_guest(void)
     unlink(file);
 }
 
+/* How often the vCPU has left KVM for MMIO */
+static int64_t query_mmio_exits(QTestState *qts)
+{
+    QDict *response = qtest_qmp(qts,
+        "{ 'execute': 'query-stats', 'arguments': { 'target': 'vcpu',"
+        " 'providers': [ { 'provider': 'kvm', 'names': [ 'mmio_exits' ] } ] }"
+        "}");
+    QList *vcpus = qdict_get_qlist(response, "return");
+    QDict *vcpu = qobject_to(QDict, qlist_peek(vcpus));
+    QDict *stat = qobject_to(QDict, qlist_peek(qdict_get_qlist(vcpu,
+                                                               "stats")));
+    int64_t exits = qdict_get_int(stat, "value");
+
+    g_assert_cmpint(qlist_size(vcpus), ==, 1);
+    qobject_unref(response);
+    return exits;
+}
+
+/* Each with memory of its own, which the guest sees at GUEST_WORD in turn */
+#define REPLACE_TIMES 100
+#define REPLACE_STEPS \
+    "[{'action': 'unmap', 'first': %d}," \
+    " {'action': 'map', 'first': %d, 'offset': %" PRIu64 "}]"
+
+static void replace(QTestState *qts, int from, int to)
+{
+    g_autofree char *steps = g_strdup_printf(
+        REPLACE_STEPS, from, to,
+        (uint64_t)(LIMIT - to) * TESTDEV_STRIDE);
+
+    testdev_run(qts, 2, true, steps);
+}
+
+static int count(const char *text, const char *what)
+{
+    int nr = 0;
+
+    for (text = strstr(text, what); text; text = strstr(text + 1, what)) {
+        nr++;
+    }
+    return nr;
+}
+
+/*
+ * Memory that is replaced by other memory in one transaction is always there,
+ * whether KVM replaces it in one step or vCPUs are stopped meanwhile.
+ */
+static void test_replace(const char *accel, bool batch)
+{
+    const char *done = "kvm_set_user_memory_regions as 0 nr 2 flags 0x1 ret 0";
+    const char *refused = "kvm_set_user_memory_regions as 0 nr 2 flags 0x1"
+                          " ret -95";
+    const char *stopped = "kvm_set_user_memory_regions as 0 nr 2 flags 0x0"
+                          " ret 0";
+    g_autofree char *path = write_boot_sector();
+    g_autofree char *file = watch_messages();
+    g_autofree char *with_trace = g_strdup_printf(
+        "%s -trace kvm_set_user_memory_regions", accel);
+    QTestState *qts = start_guest(with_trace, path, file);
+    g_autofree char *messages = NULL;
+    int64_t mmio_exits;
+
+    testdev_run(qts, 1, true, "[{'action': 'map', 'first': 32764}]");
+    wait_for_increments(qts);
+    mmio_exits = query_mmio_exits(qts);
+    for (int i = 0; i < REPLACE_TIMES; i++) {
+        replace(qts, LIMIT, 1);
+        wait_for_increments(qts);
+        replace(qts, 1, LIMIT);
+    }
+    wait_for_increments(qts);
+    g_assert_cmpint(query_mmio_exits(qts), ==, mmio_exits);
+    qtest_quit(qts);
+
+    g_assert(g_file_get_contents(file, &messages, NULL, NULL));
+    if (!batch) {
+        g_assert_null(strstr(messages, "kvm_set_user_memory_regions"));
+    } else if (strstr(messages, refused)) {
+        /* KVM shadows page tables, and QEMU asks only once */
+        g_assert_cmpint(count(messages, refused), ==, 1);
+        g_assert_cmpint(count(messages, stopped), ==, 2 * REPLACE_TIMES);
+    } else {
+        g_assert_cmpint(count(messages, done), ==, 2 * REPLACE_TIMES);
+    }
+    unlink(path);
+    unlink(file);
+}
+
+static void test_replace_batch(void)
+{
+    if (!host_has_memory_regions()) {
+        g_test_skip("the host's KVM makes no lists of changes");
+        return;
+    }
+    test_replace("kvm", true);
+}
+
+static void test_replace_stop(void)
+{
+    test_replace("kvm,x-memslot-batch=off", false);
+}
+
 void add_memslots_cases(void)
 {
+    migration_test_add("/postern/memslots/replace-batch", test_replace_batch);
+    migration_test_add("/postern/memslots/replace-stop", test_replace_stop);
     migration_test_add("/postern/memslots/query", test_query);
     migration_test_add("/postern/memslots/query-tcg", test_query_tcg);
     migration_test_add("/postern/memslots/full", test_full);

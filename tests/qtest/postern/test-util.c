@@ -19,15 +19,25 @@
 #include "test-util.h"
 #include "vcpus.h"
 
-bool host_has_userfault(void)
+static bool host_has(int capability)
 {
     int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-    bool has = fd >= 0 && ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_USERFAULT) > 0;
+    bool has = fd >= 0 && ioctl(fd, KVM_CHECK_EXTENSION, capability) > 0;
 
     if (fd >= 0) {
         close(fd);
     }
     return has;
+}
+
+bool host_has_userfault(void)
+{
+    return host_has(KVM_CAP_USERFAULT);
+}
+
+bool host_has_memory_regions(void)
+{
+    return host_has(KVM_CAP_MEMORY_REGIONS);
 }
 
 QDict *query_faults(QTestState *who)

@@ -34,6 +34,9 @@ typedef enum Setting { DEFAULT, ON, OFF } Setting;
 /** host_has_userfault: is this a host with KVM userfault? */
 bool host_has_userfault(void);
 
+/** host_has_memory_regions: does its KVM take lists of memslots' changes? */
+bool host_has_memory_regions(void);
+
 /** query_faults: the member postcopy-faults of query-migrate, or NULL */
 QDict *query_faults(QTestState *who);
 
