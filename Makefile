@@ -8,7 +8,7 @@ MESON_BUILD = build/meson
 # Each of them runs ninja in the same folder, which uses all processors itself.
 .NOTPARALLEL:
 .PHONY: all demo check check-debug-kernel check-sanitizers check-upstream
-.PHONY: soak bench bench-userfault bench-postcopy shell refresh help distclean prepare
+.PHONY: soak bench bench-userfault bench-postcopy bench-memslots shell refresh help distclean prepare
 
 all: prepare
 	@ninja -C $(MESON_BUILD)
@@ -51,6 +51,10 @@ bench-userfault: prepare
 bench-postcopy: prepare
 	@scripts/bench-postcopy.sh $(ROUNDS)
 
+# Changes of memslots and memory regions, next to 10 to 32,000 of them.
+bench-memslots: prepare
+	@scripts/bench-memslots.sh $(ROUNDS)
+
 refresh:
 	@scripts/hooks.sh qemu refresh
 	@scripts/hooks.sh linux refresh
@@ -80,6 +84,7 @@ help:
 	@echo 'make bench-userfault  pages brought on demand, by each mechanism of the'
 	@echo '                kernel, ROUNDS=N times (3): tables, JSON, plots'
 	@echo 'make bench-postcopy  upstream QEMU against ours, likewise'
+	@echo 'make bench-memslots  changes of memslots and memory regions, likewise'
 	@echo 'make shell      a shell in L1, with our kernel and QEMU'
 	@echo 'make refresh    put edits of the prepared trees into the hooks'
 	@echo 'make distclean  remove build/ (not the downloads)'

@@ -16,8 +16,9 @@ whole_runs() {
     sed -n "s/^{\(.*}\)\r*$/{$2, \1/p" "$1"
 }
 
-# svg FILE DATA BLOCKS TITLE: medians over the vCPUs, with least and most, of
-# each of the blocks of DATA, whose first line is its name
+# svg FILE DATA BLOCKS TITLE [COMMANDS]: medians over the vCPUs, or what COMMANDS
+# of gnuplot make of it, with least and most, of each of the blocks of DATA, whose
+# first line is its name
 svg() {
     if ! gnuplot <<END; then
 set terminal svg size 900,600 background "white"
@@ -28,6 +29,7 @@ set logscale x 2
 set yrange [0:*]
 set grid
 set key outside right
+${5:-}
 plot for [i=0:$(($3 - 1))] "$2" index i \
     using 1:2:3:4 with yerrorlines title columnheader(1)
 END

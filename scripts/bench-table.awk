@@ -3,7 +3,7 @@
 # bench-table.awk: a table for people of what bench-stats.awk prints.
 #
 #     awk -v group=NAME -v row=NAME -v value=NAME -v base=ROW
-#         [-v seed=FILE] -f bench-table.awk STATS
+#         [-v seed=FILE] [-v width=COLUMNS of names] -f bench-table.awk STATS
 #
 # FILE has the ratios of others, as "group<TAB>row<TAB>ratio".  First the
 # medians, a column for each group, unless group is empty; then each group by
@@ -11,6 +11,7 @@
 
 BEGIN {
     FS = "\t"
+    width = width ? width : 20
     while (seed && (getline <seed) > 0)
         others[$1, $2] = $3
 }
@@ -49,12 +50,12 @@ function print_stripped(text) {
 }
 
 function medians(    r, g, text) {
-    printf "%-22s", "median " value
+    printf "%-*s", width + 2, "median " value
     for (g = 1; g <= nr_groups; g++)
         printf " %9s", groups[g]
     printf "  %s\n", group
     for (r = 1; r <= nr_rows; r++) {
-        text = sprintf("  %-20s", rows[r])
+        text = sprintf("  %-*s", width, rows[r])
         for (g = 1; g <= nr_groups; g++)
             text = text sprintf(" %9s", median(groups[g], rows[r]))
         print_stripped(text)
@@ -64,14 +65,14 @@ function medians(    r, g, text) {
 function details(g,    r, f, failures, heading) {
     heading = group ? group ": " groups[g] : groups[g]
     print ""
-    print_stripped(sprintf("%-22s %-26s %-20s %s", heading, value, "x " base,
+    print_stripped(sprintf("%-*s %-26s %-20s %s", width + 2, heading, value, "x " base,
                            seed ? "seed" : ""))
     for (r = 1; r <= nr_rows; r++) {
         if (!((groups[g], rows[r]) in line))
             continue
         split(line[groups[g], rows[r]], f)
         failures = f[4] > 0 ? "  " f[4] " of " f[3] " runs failed" : ""
-        print_stripped(sprintf("  %-20s %-26s %-20s %s%s", f[2],
+        print_stripped(sprintf("  %-*s %-26s %-20s %s%s", width, f[2],
                                range(f[5], f[6], f[7]), range(f[8], f[9], f[10]),
                                others[f[1], f[2]], failures))
     }

@@ -9,6 +9,8 @@
 #
 # The variants are for x86_64 only:
 #   --stock   QEMU as it came, in build/qemu-stock/out
+#   --testdev QEMU as it came, but with our memory-testdev, in
+#             build/qemu-testdev/out
 #   --asan    ours with AddressSanitizer and UndefinedBehaviorSanitizer, in
 #             build/qemu-asan/out
 #   --tsan    ours with ThreadSanitizer, the unit tests only, in
@@ -22,7 +24,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 
 tree=qemu variant=${1:-} sanitizers=
 case $variant in
---stock | --asan | --tsan)
+--stock | --testdev | --asan | --tsan)
     shift
     tree=qemu-${variant#--} targets=x86_64-softmmu
     ;;

@@ -8,6 +8,8 @@
 #   build/linux-stock/src  the same Linux as it came
 #   build/qemu-stock/src   the same QEMU as it came; only where it is measured
 #                          (bench-postcopy.sh)
+#   build/qemu-testdev/src the same again, but with our memory-testdev
+#                          (bench-memslots.sh)
 
 # shellcheck disable=SC2034,SC2154 # used, and root set, by the scripts that source this file
 trees='qemu linux linux-stock'
