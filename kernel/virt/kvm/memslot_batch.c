@@ -354,7 +354,6 @@ static void memslot_batch_commit(struct kvm *kvm, struct memslot_batch *batch)
 			kvm_replace_memslot(kvm, c->invalid ?: c->old, c->new);
 		cond_resched();
 	}
-	memslot_batch_free_invalid(batch);
 
 	/*
 	 * What is deleted comes last, or architectures would take this for a VM
@@ -366,6 +365,10 @@ static void memslot_batch_commit(struct kvm *kvm, struct memslot_batch *batch)
 			kvm_commit_memory_region(kvm, c->old, c->new, c->change);
 		cond_resched();
 	}
+	if (!batch->zaps)
+		return;
+
+	memslot_batch_free_invalid(batch);
 	for (i = 0; i < batch->nr; i++) {
 		c = &batch->changes[i];
 		if (c->old && c->change == KVM_MR_DELETE)
