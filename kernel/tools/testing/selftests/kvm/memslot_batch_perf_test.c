@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "kvm_memslot_batch_util.h"
+#include "kvm_median.h"
 #include "processor.h"
 #include "ucall_common.h"
 
@@ -63,23 +64,6 @@ static const struct {
 	{ "one", add_one },
 	{ "delete", add_delete },
 };
-
-static int compare(const void *a, const void *b)
-{
-	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-static int64_t median(int64_t *ns)
-{
-	int middle = nr_iterations / 2;
-
-	qsort(ns, nr_iterations, sizeof(*ns), compare);
-	if (nr_iterations % 2)
-		return ns[middle];
-	return (ns[middle - 1] + ns[middle]) / 2;
-}
 
 /*
  * Let the kernel do what the operation before has left for later.  Not by
@@ -188,7 +172,8 @@ int main(int argc, char *argv[])
 		for (batch = 0; batch < 2; batch++)
 			printf("{\"op\": \"%s\", \"slots\": %d, \"batch\": %s, \"vcpu\": %s, \"count\": %d, \"median_ns\": %ld}\n",
 			       ops[j].name, nr_slots, batch ? "true" : "false",
-			       run ? "true" : "false", nr_iterations, median(ns[j][batch]));
+			       run ? "true" : "false", nr_iterations,
+			       kvm_median(ns[j][batch], nr_iterations));
 	}
 	kvm_vm_free(vm);
 	return 0;

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "kvm_median.h"
 #include "kvm_util.h"
 #include "test_util.h"
 
@@ -63,24 +64,6 @@ static const struct {
 	{ "delete", delete_slot },
 };
 
-static int compare(const void *a, const void *b)
-{
-	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* Some have to wait for an SRCU reader, or for a timer: not the mean. */
-static int64_t median(int64_t *ns)
-{
-	int middle = nr_iterations / 2;
-
-	qsort(ns, nr_iterations, sizeof(*ns), compare);
-	if (nr_iterations % 2)
-		return ns[middle];
-	return (ns[middle - 1] + ns[middle]) / 2;
-}
-
 int main(int argc, char *argv[])
 {
 	int64_t *ns[ARRAY_SIZE(ops)];
@@ -129,7 +112,7 @@ int main(int argc, char *argv[])
 
 	for (j = 0; j < ARRAY_SIZE(ops); j++) {
 		printf("{\"op\": \"%s\", \"slots\": %d, \"count\": %d, \"median_ns\": %ld}\n",
-		       ops[j].name, nr_others, nr_iterations, median(ns[j]));
+		       ops[j].name, nr_others, nr_iterations, kvm_median(ns[j], nr_iterations));
 		free(ns[j]);
 	}
 	return 0;
