@@ -25,8 +25,6 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/common.sh
 . "$root/scripts/common.sh"
-# shellcheck source=scripts/trees.sh
-. "$root/scripts/trees.sh"
 # shellcheck source=scripts/bench-common.sh
 . "$root/scripts/bench-common.sh"
 

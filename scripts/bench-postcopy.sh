@@ -32,6 +32,8 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/common.sh
 . "$root/scripts/common.sh"
+# shellcheck source=scripts/trees.sh
+. "$root/scripts/trees.sh"
 # shellcheck source=scripts/bench-common.sh
 . "$root/scripts/bench-common.sh"
 
@@ -77,13 +79,7 @@ mkdir -p "$work" "$logs"
 
 ninja -C "$build/meson" --quiet qemu.stamp linux.stamp testbed/testbed \
     testbed/initramfs.gz "$guest" || die "the build failed"
-# From where ours came.
-origin=$(cat "$build/qemu/origin" 2>/dev/null || echo "the archive")
-case $origin in
-/*) ;;
-*) origin='' ;;
-esac
-"$root/scripts/unpack.sh" qemu "$origin" qemu-stock
+unpack_again qemu qemu-stock
 "$root/scripts/build-qemu.sh" --stock build x86_64
 stock=$(tree_version qemu "$build/qemu-stock/src")
 ours=$(tree_version qemu "$build/qemu/src")

@@ -9,17 +9,13 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/common.sh
 . "$root/scripts/common.sh"
+# shellcheck source=scripts/trees.sh
+. "$root/scripts/trees.sh"
 
 src=$build/qemu-testdev/src
 hook=$root/patches/hw-misc-memory-testdev.patch
 
-# From where ours came.
-origin=$(cat "$build/qemu/origin" 2>/dev/null || echo "the archive")
-case $origin in
-/*) ;;
-*) origin='' ;;
-esac
-"$root/scripts/unpack.sh" qemu "$origin" qemu-testdev
+unpack_again qemu qemu-testdev
 
 for file in hw/misc/memory-testdev.c hw/misc/memory-testdev.h \
     hw/misc/memory-testdev-fuzz.c hw/misc/memory-testdev-stub.c \

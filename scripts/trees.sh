@@ -23,6 +23,16 @@ tree_kind() {
     esac
 }
 
+# unpack_again KIND TREE: prepares TREE as it came, from where ours of KIND came
+unpack_again() {
+    _origin=$(cat "$build/$1/origin" 2>/dev/null || echo "the archive")
+    case $_origin in
+    /*) ;;
+    *) _origin='' ;;
+    esac
+    "$root/scripts/unpack.sh" "$1" "$_origin" "$2"
+}
+
 # tree_hooks TREE: the folder of its quilt series, if it has one
 tree_hooks() {
     case $1 in
