@@ -363,8 +363,93 @@ static void test_replace_stop(void)
     test_replace("kvm,x-memslot-batch=off", false);
 }
 
+/* How many memslots of address space 0 log dirty pages */
+static int query_logging(QTestState *qts)
+{
+    const QListEntry *entry;
+    QDict *response, *as = query_address_space(qts, &response);
+    int nr = 0;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(as, "memslots"), entry) {
+        nr += qdict_get_bool(qobject_to(QDict, qlist_entry_obj(entry)),
+                             "dirty-log");
+    }
+    qobject_unref(response);
+    return nr;
+}
+
+/* What has been said in a file since the first @skip bytes */
+static char *messages_since(const char *file, size_t skip)
+{
+    g_autofree char *messages = NULL;
+    size_t length;
+
+    g_assert(g_file_get_contents(file, &messages, &length, NULL));
+    g_assert_cmpint(length, >=, skip);
+    return g_strdup(messages + skip);
+}
+
+/*
+ * All memory logs dirty pages, and no longer, by a list each time.  The vCPU does
+ * not run before: firmware changes memslots.
+ */
+static void test_log(const char *accel, bool batch)
+{
+    const char *a_list = "kvm_set_user_memory_regions as 0 ";
+    g_autofree char *file = watch_messages();
+    g_autofree char *options = g_strdup_printf(
+        "-accel %s -S -trace kvm_set_user_memory_regions"
+        " -trace kvm_set_user_memory 2>>%s", accel, file);
+    QTestState *qts = testdev_start(1, options);
+    g_autofree char *start = messages_since(file, 0);
+    g_autofree char *on = NULL, *off = NULL, *list = NULL;
+    const char *first;
+    int nr;
+
+    g_assert_cmpint(query_logging(qts), ==, 0);
+    qtest_qmp_assert_success(qts, "{ 'execute': 'calc-dirty-rate',"
+                             "  'arguments': { 'calc-time': 1,"
+                             "    'mode': 'dirty-bitmap' } }");
+    POLL_UNTIL((nr = query_logging(qts)) > 0);
+    g_assert_cmpint(nr, >, 1);
+    wait_for_dirty_rate(qts);
+
+    /* While the VM is stopped they go on to log */
+    g_assert_cmpint(query_logging(qts), ==, nr);
+    on = messages_since(file, strlen(start));
+    g_assert_cmpint(count(on, "kvm_set_user_memory AddrSpace#0 "), ==, nr);
+    qtest_qmp_assert_success(qts, "{ 'execute': 'cont' }");
+    g_assert_cmpint(query_logging(qts), ==, 0);
+    qtest_quit(qts);
+
+    list = g_strdup_printf("%snr %d flags 0x0 ret 0", a_list, nr);
+    g_assert_cmpint(count(on, a_list), ==, batch);
+    g_assert_cmpint(count(on, list), ==, batch);
+    off = messages_since(file, strlen(start) + strlen(on));
+    first = strstr(off, a_list);
+    g_assert(!!first == batch);
+    g_assert(!first || g_str_has_prefix(first, list));
+    unlink(file);
+}
+
+static void test_log_batch(void)
+{
+    if (!host_has_memory_regions()) {
+        g_test_skip("the host's KVM makes no lists of changes");
+        return;
+    }
+    test_log("kvm", true);
+}
+
+static void test_log_one_by_one(void)
+{
+    test_log("kvm,x-memslot-batch=off", false);
+}
+
 void add_memslots_cases(void)
 {
+    migration_test_add("/postern/memslots/log-batch", test_log_batch);
+    migration_test_add("/postern/memslots/log-one-by-one", test_log_one_by_one);
     migration_test_add("/postern/memslots/replace-batch", test_replace_batch);
     migration_test_add("/postern/memslots/replace-stop", test_replace_stop);
     migration_test_add("/postern/memslots/query", test_query);

@@ -10,7 +10,6 @@
 #include "qemu/units.h"
 #include "libqtest.h"
 #include "migration/migration-util.h"
-#include "qobject/qdict.h"
 #include "q35.h"
 #include "test-util.h"
 
@@ -64,22 +63,12 @@ static void test_dirty_log(void)
         return;
     }
     for (int i = 0; i < 3; i++) {
-        bool measured = false;
-
         qtest_qmp_assert_success(to, "{ 'execute': 'calc-dirty-rate',"
                                  "  'arguments': { 'calc-time': 300,"
                                  "    'calc-time-unit': 'millisecond',"
                                  "    'mode': 'dirty-bitmap' } }");
         wait_for_more_faults(to);
-        for (int j = 0; !measured; j++) {
-            QDict *rate = qtest_qmp_assert_success_ref(to,
-                                        "{ 'execute': 'query-dirty-rate' }");
-
-            g_assert_cmpint(j, <, POLLS_MAX);
-            measured = g_str_equal(qdict_get_str(rate, "status"), "measured");
-            qobject_unref(rate);
-            g_usleep(POLL_US);
-        }
+        wait_for_dirty_rate(to);
         wait_for_more_faults(to);
     }
     finish(from, to, true);

@@ -396,3 +396,18 @@ void finish_alone(QTestState *from, QTestState *to)
     qtest_quit(to);
     clean_up();
 }
+
+static bool dirty_rate_measured(QTestState *who)
+{
+    QDict *rate = qtest_qmp_assert_success_ref(who,
+                                        "{ 'execute': 'query-dirty-rate' }");
+    bool measured = g_str_equal(qdict_get_str(rate, "status"), "measured");
+
+    qobject_unref(rate);
+    return measured;
+}
+
+void wait_for_dirty_rate(QTestState *who)
+{
+    POLL_UNTIL(dirty_rate_measured(who));
+}

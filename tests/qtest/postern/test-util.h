@@ -136,6 +136,9 @@ void clean_up(void);
  */
 void finish_alone(QTestState *from, QTestState *to);
 
+/** wait_for_dirty_rate: wait until calc-dirty-rate has its result */
+void wait_for_dirty_rate(QTestState *who);
+
 /* The groups; each adds its cases */
 void add_capability_cases(MigrationTestEnv *env);
 void add_postcopy_cases(void);
