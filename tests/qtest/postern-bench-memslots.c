@@ -40,33 +40,55 @@ static struct {
 
 static char *directory;
 
-/* A boot sector that does nothing, all the time */
-static char *write_boot_sector(void)
-{
-    uint8_t sector[512] = {
-        0xfa,                   /* cli */
-        0xeb, 0xfe,             /* jmp . */
-        [510] = 0x55, 0xaa,
-    };
-    char *path = g_strdup_printf("%s/spin", directory);
+/*
+ * Firmware that does nothing but count, all the time.  One that boots would mostly
+ * wait for the BQL while memory changes.
+ */
+#define COUNTER 0x7e00
+#define POLL_US 10000
+#define POLLS_MAX 1000
 
-    g_assert(g_file_set_contents(path, (char *)sector, sizeof(sector), NULL));
+static char *write_firmware(void)
+{
+    const uint8_t code[] = {
+        /* 00 */ 0x31, 0xc0,                    /* xor %ax, %ax */
+        /* 02 */ 0x8e, 0xd8,                    /* mov %ax, %ds */
+        /* 04 */ 0xff, 0x06, 0x00, 0x7e,        /* incw COUNTER */
+        /* 08 */ 0xeb, 0xfa,                    /* jmp 0x04 */
+    };
+    g_autofree uint8_t *image = g_malloc0(64 * KiB);
+    char *path = g_strdup_printf("%s/count", directory);
+
+    memcpy(image + 64 * KiB - 16, code, sizeof(code));
+    g_assert(g_file_set_contents(path, (char *)image, 64 * KiB, NULL));
     return path;
+}
+
+static void wait_for_guest(QTestState *qts)
+{
+    for (int i = 0; !qtest_readw(qts, COUNTER); i++) {
+        g_assert_cmpint(i, <, POLLS_MAX);
+        g_usleep(POLL_US);
+    }
 }
 
 static QTestState *start(const Side *side, unsigned int slots)
 {
-    g_autofree char *path = arguments.run ? write_boot_sector() : NULL;
-    g_autofree char *guest = !path ? g_strdup("-S") : g_strdup_printf(
-        "-drive if=none,id=d0,file=%s,format=raw"
-        " -device ide-hd,drive=d0,secs=1,cyls=1,heads=1", path);
+    g_autofree char *path = arguments.run ? write_firmware() : NULL;
+    g_autofree char *guest = path ? g_strdup_printf("-bios %s", path) :
+                                    g_strdup("-S");
+    QTestState *qts;
     /* One address space in KVM: another one would have as many memslots */
     g_autofree char *options = g_strdup_printf(
         "-machine q35,smm=off -accel %s -nodefaults -m 64 %s"
         " -device memory-testdev,id=dev,x-allow=on,regions=%u",
         side->accel, guest, slots);
 
-    return qtest_init_with_env(side->binary, options, true);
+    qts = qtest_init_with_env(side->binary, options, true);
+    if (path) {
+        wait_for_guest(qts);
+    }
+    return qts;
 }
 
 static void print(const Side *side, const char *op, unsigned int slots,
@@ -181,11 +203,11 @@ static void bench_side(const Side *side, unsigned int slots)
 
 static void cleanup(const char *reason)
 {
-    g_autofree char *spin = directory ? g_strdup_printf("%s/spin", directory)
+    g_autofree char *path = directory ? g_strdup_printf("%s/count", directory)
                                       : NULL;
 
-    if (spin) {
-        unlink(spin);
+    if (path) {
+        unlink(path);
         rmdir(directory);
     }
 }
