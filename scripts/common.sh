@@ -171,11 +171,14 @@ cc_command() {
 }
 
 # ccache_for TREE: let ccache take the same file in another checkout, or in
-# the other kernel tree, for the same
+# the other kernel tree, for the same.  It takes the names of the headers from
+# the dependencies that every build here asks the compiler for: to preprocess
+# each file first would make a build with an empty cache a sixth longer.
 ccache_for() {
     CCACHE_BASEDIR=$build/$1
     CCACHE_NOHASHDIR=1
-    export CCACHE_BASEDIR CCACHE_NOHASHDIR
+    CCACHE_DEPEND=1
+    export CCACHE_BASEDIR CCACHE_NOHASHDIR CCACHE_DEPEND
 }
 
 # tree_version KIND DIR: the version of the unpacked upstream tree in DIR;
