@@ -4,8 +4,8 @@
 test-summary.py TESTLOG.json LOGDIR STATUS
 
 Tells what a run of "meson test" came to, from the log that Meson keeps of
-it: what was skipped and why, what failed, where its output is and how it ends,
-and in the last line the count.  A TAP program counts by its test cases, any
+it: the slowest, what was skipped and why, what failed, where its output is and
+how it ends, and in the last line the count.  A TAP program counts by its test cases, any
 other as one.  Fails if anything failed, or if nothing ran, or if STATUS, that of "meson
 test", says that it failed without a test that did: then it has not run all.
 """
@@ -18,6 +18,9 @@ import sys
 
 TAP_LINE = re.compile(r'^(not )?ok\b\s*\d*\s*(?:- )?(.*?)(?:\s*#\s*(SKIP|TODO)\b\s*(.*))?$',
                       re.IGNORECASE)
+# GLib says so of each case that takes more than half a second, and
+# testbed/run-tests.sh of each program.
+TIME_LINE = re.compile(r'^# slow test (\S+) executed in ([0-9.]+) secs')
 # GLib's answer to -p with a path that no case has; Meson takes it for a skip.
 EMPTY_PLAN = re.compile(r'^1\.\.0\s*$', re.MULTILINE)
 # What the testbed says by its exit status (see testbed --help), and
@@ -26,6 +29,7 @@ TESTBED_STATUS = {123: "L1's kernel reported a mistake",
                   124: 'timed out in L1', 125: 'the testbed itself failed'}
 
 END_LINES = 12
+SLOWEST = 10
 
 
 class Summary:
@@ -33,6 +37,14 @@ class Summary:
         self.passed = 0
         self.failed = []
         self.skipped = []
+        self.times = []
+
+    def add_times(self, test):
+        """Notes how long each case took, or the whole where cases do not say."""
+        name = test['name']
+        found = filter(None, map(TIME_LINE.match, test.get('stdout', '').splitlines()))
+        cases = [(float(line[2]), f'{name}: {line[1]}') for line in found]
+        self.times += cases or [(test['duration'], name)]
 
     def add_tap(self, name, output):
         """Counts the cases of one TAP program; tells whether any failed."""
@@ -116,11 +128,15 @@ def main():
             test = json.loads(line)
             logs[test['name']] = write_log(logdir, test)
             summary.add(test)
+            summary.add_times(test)
 
     if status != '0' and not summary.failed:
         summary.failed.append(('meson test',
                                f'ended with status {status}: not all tests were run'))
 
+    print('slowest:')
+    for seconds, title in sorted(summary.times, reverse=True)[:SLOWEST]:
+        print(f'    {seconds:6.1f} s  {title}')
     if summary.skipped:
         print('skipped:')
         for title, reason in summary.skipped:

@@ -20,6 +20,7 @@ summary() {
 
 {
     entry plain OK 0 'whatever'
+    entry timed OK 0 '# slow test /a/three executed in 20.25 secs\\nok 1 /a/three\\n'
     entry cases OK 0 'ok 1 /a/one\nok 2 /a/two # SKIP no such thing here\n1..2\n'
     entry missing SKIP 77 'setting up\n1..0 # SKIP needs more\n'
 } >"$work/log"
@@ -28,7 +29,13 @@ matches "a run that broke off is a failure" "$said" 'meson test: ended with stat
 matches "and makes it fail" "$said" '^status 1$'
 said=$(summary)
 is "cases are counted one by one" "$(printf '%s\n' "$said" | tail -n 1)" \
-    "2 passed, 0 failed"
+    "3 passed, 0 failed"
+is "the slowest first, by case where it says how long each took" \
+    "$(printf '%s\n' "$said" | sed -n '/^slowest:/,/ cases$/p')" "slowest:
+      20.2 s  timed: /a/three
+       1.5 s  plain
+       1.5 s  missing
+       1.5 s  cases"
 matches "a skipped case with its reason" "$said" 'cases: /a/two: no such thing here'
 matches "a skipped program with its reason" "$said" 'missing: .*needs more'
 
