@@ -1,0 +1,71 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# run-tests.sh SECONDS [--test NAME COMMAND [ARG]...]...: for L1: runs one
+# COMMAND after the other, so that they share one boot, and reports them in the
+# TAP format.  A COMMAND that reports in this format itself counts by its cases,
+# any other as one.  It fails if its status is not 0, or if it takes longer than
+# SECONDS.  A selftest that skips itself ends with 4: that is a failure, too.
+
+set -u
+
+usage() {
+    echo "usage: ${0##*/} SECONDS [--test NAME COMMAND [ARG]...]..." >&2
+    exit 2
+}
+
+[ $# -ge 4 ] || usage
+seconds=$1
+shift
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+output=$work/output
+reports=$work/reports
+
+# report NAME STATUS: the cases in the output, with the program's name and
+# without its numbers.  What else it said becomes comments.
+report() {
+    awk -v name="$1" -v status="$2" '
+        /^(not )?ok / {
+            cases++
+            not = sub(/^not /, "") ? "not " : ""
+            failed = failed || not
+            sub(/^ok *[0-9]* *(- )?/, "")
+            print not "ok - " name ": " $0
+            next
+        }
+        { print "# " $0 }
+        END {
+            if (status && !failed)
+                print "not ok - " name ": status " status
+            else if (!cases)
+                print "ok - " name
+        }' "$output"
+}
+
+# run NAME COMMAND [ARG]...
+run() {
+    name=$1
+    shift
+    start=$(date +%s)
+    status=0
+    timeout -k 5 "$seconds" "$@" >"$output" 2>&1 || status=$?
+    report "$name" "$status" | tee -a "$reports"
+    # In GLib's words, for the summary.
+    echo "# slow test $name executed in $(($(date +%s) - start)) secs"
+}
+
+while [ $# -gt 0 ]; do
+    [ "$1" = --test ] || usage
+    shift
+    words='' i=0
+    for word; do
+        [ "$word" != --test ] || break
+        i=$((i + 1))
+        words="$words \"\${$i}\""
+    done
+    [ "$i" -ge 2 ] || usage
+    eval "run $words"
+    shift "$i"
+done
+echo "1..$(grep -c -v '^#' "$reports")"
