@@ -3,7 +3,7 @@
  *
  * The guest is that of migration-test: a boot sector that walks through
  * 100 MiB and increments a byte in each page, so that a page lost or stale is
- * found.  KVM is needed: run it in the testbed.  The neighbours' cases boot
+ * found (walker.h).  KVM is needed: run it in the testbed.  The neighbours' cases boot
  * Linux, of which the environment has to say where it is.
  *
  * Copyright (c) 2026 Postern developers

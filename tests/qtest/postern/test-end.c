@@ -84,7 +84,7 @@ static void test_cut_at_end(void)
     }
     g_assert_cmpstr(status, ==, "completed");
     check_faults(to, true);
-    migrate_end(from, to, true);
+    end_and_check(from, to);
 }
 
 /* The destination dies when all is on its way: likewise */

@@ -34,6 +34,8 @@ static void test_shutdown(void)
     enum { PM1A_CNT = 0x604, SLP_EN = 1 << 13 };
     QTestState *from, *to;
 
+    /* It says where the power management is. */
+    boot_with_seabios();
     if (!begin_and_hold(&from, &to)) {
         return;
     }
@@ -52,6 +54,7 @@ static void test_reset(void)
     g_autofree char *said = NULL;
     QTestState *from, *to;
 
+    boot_with_seabios();
     if (!begin(&from, &to, ON, NULL)) {
         return;
     }

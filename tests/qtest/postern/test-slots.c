@@ -40,6 +40,7 @@ static void test_pam(void)
 {
     QTestState *from, *to;
 
+    boot_with_seabios();
     if (!begin(&from, &to, ON, NULL)) {
         return;
     }
@@ -84,6 +85,7 @@ static void test_bar(void)
     uint32_t old, command;
     uint64_t faults;
 
+    boot_with_seabios();
     if (!begin(&from, &to, ON, NULL)) {
         return;
     }

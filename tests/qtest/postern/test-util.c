@@ -18,6 +18,7 @@
 #include "qobject/qlist.h"
 #include "test-util.h"
 #include "vcpus.h"
+#include "walker.h"
 
 static bool host_has(int capability)
 {
@@ -229,20 +230,33 @@ char *watch_messages(void)
     return path;
 }
 
+static bool with_seabios;
+
+void boot_with_seabios(void)
+{
+    with_seabios = true;
+}
+
 /* As migrate_start(), with a new file for their messages */
 static bool start_both(MigrateStart *start, QTestState **from, QTestState **to)
 {
     g_autofree char *path = watch_messages();
-    g_autofree char *redirect = g_strdup_printf("-d flatview_check 2>>%s",
-                                                 path);
+    g_autofree char *firmware =
+        walker_write_firmware(migration_get_env()->tmpfs);
+    g_autofree char *options =
+        g_strdup_printf("%s %s -d flatview_check 2>>%s",
+                        with_seabios ? "" : "-bios",
+                        with_seabios ? "" : firmware, path);
     bool skipped;
 
-    start->opts_source = redirect;
-    start->opts_target = redirect;
+    with_seabios = false;
+    start->opts_source = options;
+    start->opts_target = options;
     skipped = migrate_start(from, to, "defer", start);
     start->opts_source = NULL;
     start->opts_target = NULL;
     unlink(path);
+    unlink(firmware);
     return !skipped;
 }
 
@@ -268,7 +282,7 @@ bool begin_precopy(MigrateStart *start, QTestState **from, QTestState **to,
     migrate_ensure_non_converge(*from);
     migrate_prepare_for_dirty_mem(*from);
     migrate_incoming_qmp(*to, "tcp:127.0.0.1:0", NULL, "{}");
-    wait_for_serial("src_serial");
+    walker_wait_for_round(*from);
     migrate_qmp(*from, *to, NULL, NULL, "{}");
     migrate_wait_for_dirty_mem(*from, *to);
     return true;
@@ -324,6 +338,12 @@ bool begin_and_hold(QTestState **from, QTestState **to)
     return begin_and_hold_with(&start, from, to);
 }
 
+void end_and_check(QTestState *from, QTestState *to)
+{
+    walker_check(to);
+    migrate_end(from, to, false);
+}
+
 void finish(QTestState *from, QTestState *to, bool kvm)
 {
     g_autofree char *said = NULL;
@@ -335,7 +355,7 @@ void finish(QTestState *from, QTestState *to, bool kvm)
     said = last_messages();
     /* Nobody else hears of it when the end leaves something behind */
     g_assert_null(strstr(said, "unregister"));
-    migrate_end(from, to, true);
+    end_and_check(from, to);
 }
 
 void wait_for_paused(QTestState *who)

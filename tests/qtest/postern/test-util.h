@@ -64,6 +64,12 @@ void wait_for_guest_faults(QTestState *who, uint64_t goal);
 void wait_for_requests(QTestState *who, unsigned more);
 
 /**
+ * boot_with_seabios: have the next guest boot through SeaBIOS, for a test that
+ * needs what it sets up
+ */
+void boot_with_seabios(void);
+
+/**
  * begin_with: begin post-copy, and return in the middle of it
  * @start: how to start both QEMUs
  * @from: gets the source
@@ -103,6 +109,9 @@ bool begin_and_hold_with(MigrateStart *start, QTestState **from,
 
 /** begin_and_hold: the same with the usual machine */
 bool begin_and_hold(QTestState **from, QTestState **to);
+
+/** end_and_check: check what the guest made of it, and quit both */
+void end_and_check(QTestState *from, QTestState *to);
 
 /** finish: let the rest come, and check what the guest made of it */
 void finish(QTestState *from, QTestState *to, bool kvm);

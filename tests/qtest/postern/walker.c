@@ -1,0 +1,143 @@
+/*
+ * The guest of migration-test, seen through its memory
+ *
+ * Copyright (c) 2026 Postern developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/units.h"
+#include <sys/uio.h>
+#include "migration/bootfile.h"
+#include "test-util.h"
+#include "walker.h"
+
+/* No RAM block begins or ends in the middle of such a part of its memory. */
+#define PART_BYTES (2 * MiB)
+#define PART_PAGES (PART_BYTES / TEST_MEM_PAGE_SIZE)
+#define PAGES ((X86_TEST_MEM_END - X86_TEST_MEM_START) / TEST_MEM_PAGE_SIZE)
+
+#define SHOWN_MAX 10
+
+/* In the firmware's segment, 0xf000: the boot sector is where that begins. */
+#define FIRMWARE_BYTES (64 * KiB)
+#define FIRMWARE_START 0xff00
+#define FIRMWARE_RESET 0xfff0
+
+char *walker_write_firmware(const char *directory)
+{
+    static const uint8_t start[] = {
+        0xfc,                               /* cld */
+        0xb8, 0x00, 0xf0,                   /* mov $0xf000, %ax */
+        0x8e, 0xd8,                         /* mov %ax, %ds */
+        0x31, 0xf6,                         /* xor %si, %si */
+        0x31, 0xc0,                         /* xor %ax, %ax */
+        0x8e, 0xc0,                         /* mov %ax, %es */
+        0xbf, 0x00, 0x7c,                   /* mov $0x7c00, %di */
+        0xb9, 0x00, 0x01,                   /* mov $256, %cx */
+        0xf3, 0xa5,                         /* rep movsw */
+        0x8e, 0xd8,                         /* mov %ax, %ds */
+        0xea, 0x00, 0x7c, 0x00, 0x00,       /* ljmp $0, $0x7c00 */
+    };
+    static const uint8_t reset[] = {
+        0xea, 0x00, 0xff, 0x00, 0xf0,       /* ljmp $0xf000, $start */
+    };
+    g_autofree uint8_t *image = g_malloc0(FIRMWARE_BYTES);
+    g_autofree char *sector = NULL;
+    char *path = g_strdup_printf("%s/firmware", directory);
+    size_t len;
+
+    g_assert(g_file_get_contents(bootfile_create("x86_64", directory, false),
+                                 &sector, &len, NULL));
+    g_assert_cmpint(len, ==, 512);
+    memcpy(image, sector, len);
+    memcpy(image + FIRMWARE_START, start, sizeof(start));
+    memcpy(image + FIRMWARE_RESET, reset, sizeof(reset));
+    g_assert(g_file_set_contents(path, (char *)image, FIRMWARE_BYTES, NULL));
+    return path;
+}
+
+void walker_wait_for_round(QTestState *who)
+{
+    POLL_UNTIL(qtest_readb(who, X86_TEST_MEM_END - TEST_MEM_PAGE_SIZE));
+}
+
+/* Returns where QEMU's own memory has the guest's memory at @address. */
+static char *host_address(QTestState *who, uint64_t address)
+{
+    g_autofree char *said = qtest_hmp(who, "gpa2hva 0x%" PRIx64, address);
+    const char *found = strstr(said, ") is 0x");
+
+    g_assert(found);
+    return (char *)(uintptr_t)g_ascii_strtoull(found + strlen(") is "), NULL,
+                                               16);
+}
+
+/*
+ * Puts the first byte of each page of the test memory into @bytes.  To ask QEMU
+ * for one after the other takes seconds on an emulated host.
+ */
+static void read_bytes(QTestState *who, uint8_t *bytes)
+{
+    uint64_t address = X86_TEST_MEM_START;
+
+    while (address < X86_TEST_MEM_END) {
+        uint64_t end = MIN(ROUND_UP(address + 1, PART_BYTES), X86_TEST_MEM_END);
+        size_t count = (end - address) / TEST_MEM_PAGE_SIZE;
+        char *host = host_address(who, address);
+        struct iovec local = { .iov_base = bytes, .iov_len = count };
+        struct iovec remote[PART_PAGES];
+
+        for (size_t i = 0; i < count; i++) {
+            remote[i].iov_base = host + i * TEST_MEM_PAGE_SIZE;
+            remote[i].iov_len = 1;
+        }
+        g_assert_cmpint(process_vm_readv(qtest_pid(who), &local, 1, remote,
+                                         count, 0), ==, count);
+        bytes += count;
+        address = end;
+    }
+}
+
+/*
+ * Each page's byte is that of the page before it, but where the guest was
+ * stopped: from there on it is one less.
+ */
+static unsigned count_wrong(const uint8_t *bytes)
+{
+    uint8_t expected = bytes[0];
+    bool passed_guest = false;
+    unsigned wrong = 0;
+
+    for (unsigned i = 1; i < PAGES; i++) {
+        if (bytes[i] == expected) {
+            continue;
+        }
+        if (bytes[i] == (uint8_t)(expected - 1) && !passed_guest) {
+            passed_guest = true;
+            expected--;
+            continue;
+        }
+        if (wrong++ < SHOWN_MAX) {
+            g_test_message("page at 0x%x: %u, expected %u",
+                           X86_TEST_MEM_START + i * TEST_MEM_PAGE_SIZE,
+                           bytes[i], expected);
+        }
+    }
+    return wrong;
+}
+
+void walker_check(QTestState *who)
+{
+    g_autofree uint8_t *bytes = g_malloc(PAGES);
+    g_autofree uint8_t *later = g_malloc(PAGES);
+    uint8_t before = qtest_readb(who, X86_TEST_MEM_START);
+
+    POLL_UNTIL(qtest_readb(who, X86_TEST_MEM_START) != before);
+    qtest_qmp_assert_success(who, "{ 'execute': 'stop' }");
+    read_bytes(who, bytes);
+    g_assert_cmpuint(count_wrong(bytes), ==, 0);
+    read_bytes(who, later);
+    g_assert_cmpmem(bytes, PAGES, later, PAGES);
+}
