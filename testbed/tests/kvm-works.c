@@ -1,11 +1,148 @@
 /*
- * Exits with 0 where this machine's KVM runs a guest
+ * Exits with 0 where this machine's KVM runs a guest, and another one whose
+ * pending interrupt waits for a write to CR8
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <linux/kvm.h>
 
 #include "probe.h"
+
+#define PAGE 4096
+#define VECTOR 0x40
+
+/* Where things are in the only page of the guest's memory, at address 0 */
+enum {
+    PAGE_TABLE = 0, GDT = 0x10, CODE = 0x20, HANDLER = 0x80, IDT = 0x100,
+    STACK_END = PAGE,
+};
+
+/* What the guest writes to a port to say how far it has come */
+enum { MASKED = 0x80, INTERRUPTED = 0x81 };
+
+static const uint8_t code[] = {
+    0x31, 0xc0,                 /* xor %eax, %eax */
+    0x44, 0x0f, 0x22, 0xc0,     /* mov %rax, %cr8: interrupts are off */
+    0xb0, VECTOR >> 4,          /* mov $VECTOR >> 4, %al */
+    0x44, 0x0f, 0x22, 0xc0,     /* mov %rax, %cr8: CR8 keeps it out */
+    0xfb, 0x90,                 /* sti; nop */
+    0xe6, MASKED,               /* out %al, $MASKED */
+    0x31, 0xc0,                 /* xor %eax, %eax */
+    0x44, 0x0f, 0x22, 0xc0,     /* mov %rax, %cr8: it comes */
+    0xeb, 0xfe,                 /* jmp . */
+};
+
+static const uint8_t handler[] = {
+    0xe6, INTERRUPTED,          /* out %al, $INTERRUPTED */
+};
+
+static void fill_memory(uint8_t *memory)
+{
+    /* The page is its own table, on all levels: entry 0 maps page 0 */
+    const uint64_t page_table = 0x3;
+    const uint64_t gdt[] = { 0, 0x00209b0000000000 };
+    const uint64_t gate[] = { 0x8e0000080000 | HANDLER, 0 };
+
+    memcpy(memory + PAGE_TABLE, &page_table, sizeof(page_table));
+    memcpy(memory + GDT, gdt, sizeof(gdt));
+    memcpy(memory + CODE, code, sizeof(code));
+    memcpy(memory + HANDLER, handler, sizeof(handler));
+    memcpy(memory + IDT + VECTOR * sizeof(gate), gate, sizeof(gate));
+}
+
+static bool enter_long_mode(int vcpu)
+{
+    const struct kvm_segment cs = {
+        .selector = 8, .limit = -1, .type = 11, .present = 1, .s = 1, .l = 1,
+        .g = 1,
+    };
+    const struct kvm_segment data = {
+        .limit = -1, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1,
+    };
+    struct kvm_regs regs = { .rip = CODE, .rsp = STACK_END, .rflags = 2 };
+    struct kvm_sregs sregs;
+
+    if (ioctl(vcpu, KVM_GET_SREGS, &sregs)) {
+        return false;
+    }
+    sregs.cs = cs;
+    sregs.ds = sregs.es = sregs.ss = data;
+    sregs.gdt.base = GDT;
+    sregs.gdt.limit = 15;
+    sregs.idt.base = IDT;
+    sregs.idt.limit = 16 * (VECTOR + 1) - 1;
+    sregs.cr0 = 0x80000001;     /* PG, PE */
+    sregs.cr3 = PAGE_TABLE;
+    sregs.cr4 = 0x20;           /* PAE */
+    sregs.efer = 0x500;         /* LME, LMA */
+    return !ioctl(vcpu, KVM_SET_SREGS, &sregs) &&
+           !ioctl(vcpu, KVM_SET_REGS, &regs);
+}
+
+static bool enable_apic(int vcpu)
+{
+    struct kvm_lapic_state lapic;
+
+    if (ioctl(vcpu, KVM_GET_LAPIC, &lapic)) {
+        return false;
+    }
+    lapic.regs[0xf1] |= 1;      /* the spurious interrupt vector register */
+    return !ioctl(vcpu, KVM_SET_LAPIC, &lapic);
+}
+
+/* Does the guest leave KVM by this write to a port? */
+static bool runs_to(int vcpu, const struct kvm_run *run, int port)
+{
+    if (ioctl(vcpu, KVM_RUN, 0) || run->exit_reason != KVM_EXIT_IO ||
+        run->io.port != port) {
+        printf("no write to port 0x%x: exit reason %u, port 0x%x\n", port,
+               run->exit_reason,
+               run->exit_reason == KVM_EXIT_IO ? run->io.port : 0);
+        return false;
+    }
+    return true;
+}
+
+/*
+ * KVM waits for the guest to enable interrupts with a virtual one that is
+ * pending, and the guest writes CR8 meanwhile
+ */
+static bool interrupt_waits_for_cr8(void)
+{
+    const struct kvm_msi msi = { .address_lo = 0xfee00000, .data = VECTOR };
+    int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    int vm = ioctl(kvm, KVM_CREATE_VM, 0);
+    int no_irqchip = ioctl(vm, KVM_CREATE_IRQCHIP, 0);
+    int vcpu = ioctl(vm, KVM_CREATE_VCPU, 0);
+    int run_size = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+    uint8_t *memory = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct kvm_userspace_memory_region region = {
+        .memory_size = PAGE, .userspace_addr = (uintptr_t)memory,
+    };
+    struct kvm_run *run = mmap(NULL, run_size, PROT_READ | PROT_WRITE,
+                               MAP_SHARED, vcpu, 0);
+
+    if (no_irqchip || memory == MAP_FAILED || run == MAP_FAILED ||
+        ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region)) {
+        puts("no virtual machine with an interrupt controller");
+        return false;
+    }
+    fill_memory(memory);
+    if (!enter_long_mode(vcpu) || !enable_apic(vcpu) ||
+        ioctl(vm, KVM_SIGNAL_MSI, &msi) <= 0) {
+        puts("no interrupt to be sent");
+        return false;
+    }
+    return runs_to(vcpu, run, MASKED) && runs_to(vcpu, run, INTERRUPTED);
+}
 
 int main(void)
 {
@@ -15,5 +152,5 @@ int main(void)
         puts(why_not);
         return 1;
     }
-    return 0;
+    return !interrupt_waits_for_cr8();
 }
