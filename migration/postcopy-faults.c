@@ -330,8 +330,7 @@ void postcopy_faults_start(MigrationIncomingState *mis)
 
     postcopy_fault_stats_reset(POSTCOPY_FAULT_MECHANISM_USERFAULTFD);
     postcopy_blocktime_reset(0, 0);
-    if (!migrate_get_current()->
-        capabilities[MIGRATION_CAPABILITY_POSTCOPY_KVM_USERFAULT]) {
+    if (!postcopy_kvm_userfault_get()) {
         return;
     }
 

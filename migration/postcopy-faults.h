@@ -162,13 +162,36 @@ void postcopy_faults_fill_info(MigrationInfo *info);
 void postcopy_faults_print(Monitor *mon, const PostcopyFaultInfo *info);
 
 /**
- * postcopy_kvm_userfault_init: settle the default of the capability
- * @ms: its x-postcopy-kvm-userfault property decides; "auto" means on where
- *      the host can do it
+ * postcopy_kvm_userfault_init: set the capability as the command line says
+ * @ms: its x-postcopy-kvm-userfault property decides
+ *
+ * "auto" means on where the host can do it.  Finding that out takes a scratch
+ * VM, so it is left to postcopy_kvm_userfault_get().
  *
  * Context: BQL held, accelerator configured.
  */
 void postcopy_kvm_userfault_init(MigrationState *ms);
+
+/**
+ * postcopy_kvm_userfault_get: is the capability on?
+ *
+ * The first call settles what "auto" means; from then on the value in the
+ * array of capabilities is right.
+ *
+ * Context: BQL held.
+ * Returns: true if it is.
+ */
+bool postcopy_kvm_userfault_get(void);
+
+/**
+ * postcopy_kvm_userfault_set: capabilities are about to be set
+ * @caps: which, and to what
+ *
+ * Settles what "auto" means if one of them depends on it.
+ *
+ * Context: BQL held.
+ */
+void postcopy_kvm_userfault_set(const MigrationCapabilityStatusList *caps);
 
 /**
  * postcopy_kvm_userfault_check: may the capability be what it shall become?

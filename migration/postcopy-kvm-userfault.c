@@ -9,20 +9,49 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "system/kvm-userfault.h"
+#include "system/runstate.h"
 #include "migration.h"
 #include "postcopy-faults.h"
 
+#define CAPABILITY MIGRATION_CAPABILITY_POSTCOPY_KVM_USERFAULT
+
 void postcopy_kvm_userfault_init(MigrationState *ms)
 {
-    bool *cap = &ms->capabilities[MIGRATION_CAPABILITY_POSTCOPY_KVM_USERFAULT];
+    ms->capabilities[CAPABILITY] =
+        ms->postcopy_kvm_userfault == ON_OFF_AUTO_ON;
+    if (ms->capabilities[MIGRATION_CAPABILITY_POSTCOPY_RAM]) {
+        postcopy_kvm_userfault_get();
+    }
+}
 
-    switch (ms->postcopy_kvm_userfault) {
-    case ON_OFF_AUTO_AUTO:
+bool postcopy_kvm_userfault_get(void)
+{
+    MigrationState *ms = migrate_get_current();
+    bool *cap = &ms->capabilities[CAPABILITY];
+
+    if (ms->postcopy_kvm_userfault == ON_OFF_AUTO_AUTO) {
         *cap = kvm_userfault_supported(NULL);
-        break;
-    default:
-        *cap = ms->postcopy_kvm_userfault == ON_OFF_AUTO_ON;
-        break;
+        ms->postcopy_kvm_userfault = *cap ? ON_OFF_AUTO_ON : ON_OFF_AUTO_OFF;
+    }
+    return *cap;
+}
+
+void postcopy_kvm_userfault_set(const MigrationCapabilityStatusList *caps)
+{
+    for (; caps; caps = caps->next) {
+        switch (caps->value->capability) {
+        case CAPABILITY:
+            postcopy_kvm_userfault_get();
+            break;
+        case MIGRATION_CAPABILITY_POSTCOPY_RAM:
+            /* A source does not need to know.  LISTEN would be in downtime. */
+            if (runstate_check(RUN_STATE_INMIGRATE)) {
+                postcopy_kvm_userfault_get();
+            }
+            break;
+        default:
+            break;
+        }
     }
 }
 
@@ -30,9 +59,9 @@ bool postcopy_kvm_userfault_check(const bool *old_caps, const bool *new_caps,
                                   Error **errp)
 {
     ERRP_GUARD();
-    int cap = MIGRATION_CAPABILITY_POSTCOPY_KVM_USERFAULT;
 
-    if (new_caps[cap] && !old_caps[cap] && !kvm_userfault_supported(errp)) {
+    if (new_caps[CAPABILITY] && !old_caps[CAPABILITY] &&
+        !kvm_userfault_supported(errp)) {
         error_prepend(errp, "Capability 'postcopy-kvm-userfault' cannot be"
                       " enabled: ");
         return false;

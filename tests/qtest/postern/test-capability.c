@@ -32,6 +32,16 @@ static bool get_capability(QTestState *who)
     return state;
 }
 
+static char *read_text(const char *path)
+{
+    g_autoptr(GError) error = NULL;
+    char *text;
+
+    g_file_get_contents(path, &text, NULL, &error);
+    g_assert_no_error(error);
+    return text;
+}
+
 static QTestState *start_incoming(const char *args)
 {
     g_autofree char *cmd = g_strdup_printf("-accel kvm -machine q35 -m 64M"
@@ -40,12 +50,49 @@ static QTestState *start_incoming(const char *args)
     return qtest_init(cmd);
 }
 
+/* How often QEMU found out what the host can do */
+static unsigned count_lines(const char *path)
+{
+    g_autofree char *text = read_text(path);
+    unsigned lines = 0;
+
+    for (const char *c = text; *c; c++) {
+        lines += *c == '\n';
+    }
+    return lines;
+}
+
+static QTestState *start_traced(const char *log)
+{
+    g_autofree char *args = g_strdup_printf(
+        "-trace kvm_userfault_supported -D %s", log);
+
+    return start_incoming(args);
+}
+
+/* A start of QEMU makes no scratch VM: the first who needs the answer does */
 static void test_capability_default(void)
 {
-    QTestState *to = start_incoming("");
+    g_autofree char *log = g_strdup_printf("%s/probes",
+                                           migration_get_env()->tmpfs);
+    QTestState *to = start_traced(log);
 
+    migrate_set_capability(to, "events", true);
+    g_assert_cmpuint(count_lines(log), ==, 0);
     g_assert(get_capability(to) == host_has_userfault());
+    g_assert_cmpuint(count_lines(log), ==, 1);
+    migrate_set_capability(to, "postcopy-ram", true);
+    g_assert(get_capability(to) == host_has_userfault());
+    g_assert_cmpuint(count_lines(log), ==, 1);
     qtest_quit(to);
+    unlink(log);
+
+    /* Not as late as in the downtime */
+    to = start_traced(log);
+    migrate_set_capability(to, "postcopy-ram", true);
+    g_assert_cmpuint(count_lines(log), ==, 1);
+    qtest_quit(to);
+    unlink(log);
 }
 
 static void test_capability_on(void)
@@ -112,12 +159,7 @@ static void test_capability_refused_tcg(void)
 
 static char *read_line(const char *path)
 {
-    g_autoptr(GError) error = NULL;
-    char *text;
-
-    g_file_get_contents(path, &text, NULL, &error);
-    g_assert_no_error(error);
-    return g_strchomp(text);
+    return g_strchomp(read_text(path));
 }
 
 /* Not g_file_set_contents(), which makes a new file and renames it */
