@@ -14,14 +14,8 @@
 #include "qapi/qapi-types-migration.h"
 #include "postcopy-fault-stats.h"
 
-/*
- * Latencies are kept in a histogram whose buckets grow with the value: each
- * power of two is cut into SUB equal parts, so a bucket is never wider than
- * 1/SUB of what it holds.
- */
-#define SUB_BITS 4
-#define SUB (1 << SUB_BITS)
-#define LATENCY_BUCKETS ((64 - SUB_BITS + 1) * SUB)
+/* Latencies of step i are from 2^i ns to below 2^(i + 1) ns; 0 ns is in step 0 */
+#define LATENCY_STEPS 64
 
 /*
  * Those of one vCPU, apart from others': to count shall not cost a cache miss.
@@ -31,7 +25,6 @@ typedef struct FaultStats {
     uint64_t count[POSTCOPY_FAULT_KIND__MAX];
     uint64_t vcpu_blocked_ns;
     uint64_t guest_wait_ns;
-    uint64_t latency[LATENCY_BUCKETS];
 } QEMU_ALIGNED(64) FaultStats;
 
 static struct {
@@ -45,32 +38,28 @@ static struct {
 /* Counted by whoever sends: apart from what is only read */
 static QEMU_ALIGNED(64) uint64_t stats_requested;
 
+/* Of all: a fault that is over has cost far more than a cache miss */
+static QEMU_ALIGNED(64) uint64_t stats_latency[LATENCY_STEPS];
+
 static FaultStats *stats_of(int cpu_index)
 {
     return &stats.of[cpu_index < 0 ? stats.max_cpus : cpu_index];
 }
 
-static unsigned latency_bucket(uint64_t ns)
+static unsigned latency_step(uint64_t ns)
 {
-    unsigned shift;
-
-    if (ns < SUB) {
-        return ns;
-    }
-    shift = 63 - clz64(ns) - SUB_BITS;
-    return (shift << SUB_BITS) + (ns >> shift);
+    return 63 - clz64(ns | 1);
 }
 
-/* The largest latency that falls into @bucket */
-static uint64_t latency_bucket_max(unsigned bucket)
+/* The least and the largest latency of a step */
+static uint64_t latency_min(unsigned step)
 {
-    unsigned shift;
+    return step ? 1ull << step : 0;
+}
 
-    if (bucket < SUB) {
-        return bucket;
-    }
-    shift = (bucket >> SUB_BITS) - 1;
-    return ((((uint64_t)bucket & (SUB - 1)) + SUB + 1) << shift) - 1;
+static uint64_t latency_max(unsigned step)
+{
+    return (2ull << step) - 1;
 }
 
 void postcopy_fault_stats_init(unsigned max_cpus)
@@ -82,6 +71,7 @@ void postcopy_fault_stats_init(unsigned max_cpus)
 void postcopy_fault_stats_reset(PostcopyFaultMechanism mechanism)
 {
     memset(stats.of, 0, (stats.max_cpus + 1) * sizeof(FaultStats));
+    memset(stats_latency, 0, sizeof(stats_latency));
     stats_requested = 0;
     stats.mechanism = mechanism;
     qatomic_store_release(&stats.valid, true);
@@ -126,7 +116,7 @@ void postcopy_fault_stats_served(int cpu_index, PostcopyFaultKind kind,
 
     ns = MAX(ns, 0);
     if (count_wait(of, kind, ns)) {
-        qatomic_inc(&of->latency[latency_bucket(ns)]);
+        qatomic_inc(&stats_latency[latency_step(ns)]);
     }
 }
 
@@ -148,50 +138,46 @@ static void stats_sum(FaultStats *sum)
         }
         sum->vcpu_blocked_ns += qatomic_read(&of->vcpu_blocked_ns);
         sum->guest_wait_ns += qatomic_read(&of->guest_wait_ns);
-        for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
-            sum->latency[i] += qatomic_read(&of->latency[i]);
-        }
     }
 }
 
-static uint64_t latency_percentile(const FaultStats *sum, unsigned percent)
+/*
+ * The latency that @percent of @latency do not exceed, as if those of a step
+ * were spread over it evenly
+ */
+static uint64_t latency_percentile(const uint64_t *latency, unsigned percent)
 {
     uint64_t total = 0, seen = 0, rank;
 
-    for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
-        total += sum->latency[i];
-    }
-    if (!total) {
-        return 0;
+    for (unsigned i = 0; i < LATENCY_STEPS; i++) {
+        total += latency[i];
     }
     rank = DIV_ROUND_UP(total * percent, 100);
-    for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
-        seen += sum->latency[i];
-        if (seen >= rank) {
-            return latency_bucket_max(i);
+    for (unsigned i = 0; i < LATENCY_STEPS; i++) {
+        if (latency[i] && seen + latency[i] >= rank) {
+            double part = (double)(rank - seen) / latency[i];
+
+            return latency_min(i) +
+                   (uint64_t)(part * (latency_max(i) - latency_min(i)));
         }
+        seen += latency[i];
     }
-    return latency_bucket_max(LATENCY_BUCKETS - 1);
+    return 0;
 }
 
-/* For people: one step of the histogram a power of two, and none empty */
-static PostcopyFaultLatencyList *latency_list(const FaultStats *sum)
+static PostcopyFaultLatencyList *latency_list(const uint64_t *latency)
 {
     PostcopyFaultLatencyList *list = NULL, **tail = &list;
 
-    for (unsigned i = 0; i < LATENCY_BUCKETS; i += SUB) {
+    for (unsigned i = 0; i < LATENCY_STEPS; i++) {
         PostcopyFaultLatency *step;
-        uint64_t count = 0;
 
-        for (unsigned j = i; j < i + SUB; j++) {
-            count += sum->latency[j];
-        }
-        if (!count) {
+        if (!latency[i]) {
             continue;
         }
         step = g_new0(PostcopyFaultLatency, 1);
-        step->max_ns = latency_bucket_max(i + SUB - 1);
-        step->count = count;
+        step->max_ns = latency_max(i);
+        step->count = latency[i];
         QAPI_LIST_APPEND(tail, step);
     }
     return list;
@@ -223,6 +209,7 @@ static PostcopyFaultVCPUList *vcpu_list(void)
 
 PostcopyFaultInfo *postcopy_fault_stats_query(void)
 {
+    uint64_t latency[LATENCY_STEPS];
     PostcopyFaultInfo *info;
     FaultStats sum;
 
@@ -245,8 +232,11 @@ PostcopyFaultInfo *postcopy_fault_stats_query(void)
     info->vcpu_blocked_ns = sum.vcpu_blocked_ns;
     info->vcpus = vcpu_list();
     info->guest_wait_ns = sum.guest_wait_ns;
-    info->latency_p50_ns = latency_percentile(&sum, 50);
-    info->latency_p99_ns = latency_percentile(&sum, 99);
-    info->latency = latency_list(&sum);
+    for (unsigned i = 0; i < LATENCY_STEPS; i++) {
+        latency[i] = qatomic_read(&stats_latency[i]);
+    }
+    info->latency_p50_ns = latency_percentile(latency, 50);
+    info->latency_p99_ns = latency_percentile(latency, 99);
+    info->latency = latency_list(latency);
     return info;
 }

@@ -7,6 +7,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/host-utils.h"
 #include "qapi/qapi-types-migration.h"
 #include "../migration/postcopy-blocktime.h"
 #include "../migration/postcopy-fault-stats.h"
@@ -80,24 +81,38 @@ static void test_count(void)
     qapi_free_PostcopyFaultInfo(info);
 }
 
-/* At most 1/16 above the true value, and never below */
+static void check_percentile(uint64_t value, uint64_t expected)
+{
+    /* In the same step, which is a power of two */
+    g_assert_cmpint(value, >=, pow2floor(expected));
+    g_assert_cmpint(value, <, pow2floor(expected) * 2);
+}
+
 static void test_percentiles(void)
 {
-    for (int64_t unit = 1; unit < INT64_MAX / 2000; unit *= 7) {
-        PostcopyFaultInfo *info;
+    PostcopyFaultInfo *info;
 
+    for (int64_t unit = 1; unit < INT64_MAX / 2000; unit *= 7) {
         postcopy_fault_stats_reset(POSTCOPY_FAULT_MECHANISM_KVM_USERFAULT);
         for (int i = 1000; i > 0; i--) {
             postcopy_fault_stats_served(i % MAX_CPUS, POSTCOPY_FAULT_KVM,
                                         i * unit);
         }
         info = query();
-        g_assert_cmpint(info->latency_p50_ns, >=, 500 * unit);
-        g_assert_cmpint(info->latency_p50_ns, <=, 500 * unit + 500 * unit / 16);
-        g_assert_cmpint(info->latency_p99_ns, >=, 990 * unit);
-        g_assert_cmpint(info->latency_p99_ns, <=, 990 * unit + 990 * unit / 16);
+        check_percentile(info->latency_p50_ns, 500 * unit);
+        check_percentile(info->latency_p99_ns, 990 * unit);
         qapi_free_PostcopyFaultInfo(info);
     }
+
+    /* Steps that are spread evenly give what is right */
+    postcopy_fault_stats_reset(POSTCOPY_FAULT_MECHANISM_KVM_USERFAULT);
+    for (int i = 1; i < 1 << 14; i++) {
+        postcopy_fault_stats_served(i % MAX_CPUS, POSTCOPY_FAULT_KVM, i);
+    }
+    info = query();
+    g_assert_cmpint(llabs(info->latency_p50_ns - (1 << 13)), <=, 1);
+    g_assert_cmpint(llabs(info->latency_p99_ns - (1 << 14) * 99 / 100), <=, 1);
+    qapi_free_PostcopyFaultInfo(info);
 }
 
 static void test_histogram(void)
@@ -124,6 +139,9 @@ static void test_histogram(void)
         }
         g_assert_cmpint(l->value->count, >, 0);
         g_assert_cmpint(l->value->count, ==, count);
+        /* One step a power of two */
+        g_assert_cmpint(ctpop64(l->value->max_ns), ==,
+                        64 - clz64(l->value->max_ns));
         total += count;
         below = l->value->max_ns;
         first = false;
