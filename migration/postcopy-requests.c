@@ -33,7 +33,9 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/lockable.h"
 #include "qemu/queue.h"
+#include "qemu/rcu.h"
 #include "qemu/thread.h"
 #include "exec/ramblock.h"
 #include "io/channel-socket.h"
@@ -163,26 +165,38 @@ static QEMUFile *stream_get(void)
 }
 
 /* Returns the bytes it put.  Called with rp_mutex held. */
-static size_t put_request(QEMUFile *f, PostcopyRequest *req)
+static size_t put_request(MigrationIncomingState *mis, QEMUFile *f,
+                          RAMBlock *rb, ram_addr_t offset)
 {
-    const char *name = qemu_ram_get_idstr(req->rb);
+    const char *name = qemu_ram_get_idstr(rb);
     /* The source remembers the block of the request before */
-    bool name_it = req->rb != incoming->last_rb;
+    bool name_it = rb != mis->last_rb;
     uint16_t type = name_it ? POSTCOPY_RP_MSG_REQ_PAGES_ID
                             : POSTCOPY_RP_MSG_REQ_PAGES;
     uint16_t length = 8 + 4 + (name_it ? 1 + strlen(name) : 0);
 
     qemu_put_be16(f, type);
     qemu_put_be16(f, length);
-    qemu_put_be64(f, req->offset);
-    qemu_put_be32(f, qemu_ram_pagesize(req->rb));
+    qemu_put_be64(f, offset);
+    qemu_put_be32(f, qemu_ram_pagesize(rb));
     if (name_it) {
         qemu_put_counted_string(f, name);
-        incoming->last_rb = req->rb;
+        mis->last_rb = rb;
     }
     postcopy_faults_requested();
-    trace_postcopy_request_sent(name, req->offset);
+    trace_postcopy_request_sent(name, offset);
     return 2 + 2 + length;
+}
+
+int migrate_send_rp_message_req_pages(MigrationIncomingState *mis,
+                                      RAMBlock *rb, ram_addr_t start)
+{
+    QEMU_LOCK_GUARD(&mis->rp_mutex);
+    if (!mis->to_src_file) {
+        return -EIO;
+    }
+    put_request(mis, mis->to_src_file, rb, start);
+    return qemu_fflush(mis->to_src_file);
 }
 
 /* Called with rp_mutex held, by who set @sending */
@@ -195,7 +209,7 @@ static void send_batch(QEMUFile *f)
            (req = requests_pop())) {
         /* Meanwhile it may have come by itself */
         if (!ramblock_recv_bitmap_test_byte_offset(req->rb, req->offset)) {
-            bytes += put_request(f, req);
+            bytes += put_request(incoming, f, req->rb, req->offset);
         }
         g_free(req);
     }
@@ -266,14 +280,17 @@ static void requests_work(bool wait)
 
 static void *requests_thread(void *opaque)
 {
+    rcu_register_thread();
     for (;;) {
         qemu_event_wait(&thread_event);
         qemu_event_reset(&thread_event);
         if (qatomic_read(&thread_quit)) {
-            return NULL;
+            break;
         }
         requests_work(true);
     }
+    rcu_unregister_thread();
+    return NULL;
 }
 
 void postcopy_requests_push(RAMBlock *rb, ram_addr_t offset)

@@ -165,12 +165,20 @@ static void test_format(void)
     request(&block_a, 0x123456789000);
     request(&block_b, 0x2000);
     request(&block_a, 0x3000);
+    g_assert_cmpint(migrate_send_rp_message_req_pages(&mis, &block_a, 0x4000),
+                    ==, 0);
+    g_assert_cmpint(migrate_send_rp_message_req_pages(&mis, &block_b, 0), ==,
+                    0);
+    request(&block_b, 0x6000);
     assert_request("a", 0x1000, PAGE);
     assert_request("", 0x123456789000, PAGE);
     assert_request("pc.bios", 0x2000, 2 * PAGE);
     assert_request("a", 0x3000, PAGE);
+    assert_request("", 0x4000, PAGE);
+    assert_request("pc.bios", 0, 2 * PAGE);
+    assert_request("", 0x6000, 2 * PAGE);
     g_assert_false(source_has_data());
-    g_assert_cmpint(sent, ==, 4);
+    g_assert_cmpint(sent, ==, 7);
     end();
 }
 
@@ -249,6 +257,8 @@ static void test_broken(void)
     stream_close();
     mis.state = MIGRATION_STATUS_POSTCOPY_ACTIVE;
     request(&block_a, 2 * PAGE);
+    g_assert_cmpint(migrate_send_rp_message_req_pages(&mis, &block_a, PAGE),
+                    ==, -EIO);
 
     mis.last_rb = NULL;
     stream_open();
@@ -285,12 +295,19 @@ static void test_stop_stalled(void)
 #define THREADS 8
 #define REQUESTS_EACH 20000
 
+/* Odd threads put them into the stream themselves, as others than vCPUs do */
 static void *requester(void *opaque)
 {
     ram_addr_t first = (uintptr_t)opaque * REQUESTS_EACH;
 
     for (unsigned i = 0; i < REQUESTS_EACH; i++) {
-        request(i % 100 ? &block_a : &block_b, (first + i) * PAGE);
+        RAMBlock *rb = i % 100 ? &block_a : &block_b;
+
+        if ((uintptr_t)opaque % 2) {
+            migrate_send_rp_message_req_pages(&mis, rb, (first + i) * PAGE);
+        } else {
+            request(rb, (first + i) * PAGE);
+        }
     }
     return NULL;
 }
