@@ -18,6 +18,23 @@
  * where one thread has sent for others long enough, a thread of its own takes
  * over, which may wait as long as it likes.
  *
+ * Why not a queue with a lock, and one thread that sends?  It takes a third less
+ * code, and one more thread to be woken for each request.  Measured (two busy
+ * cores of an AMD EPYC, a Unix socket, a thread waits for the answer before its
+ * next request; the median of three runs' medians, from the request to when the
+ * other end has read it):
+ *
+ *   threads                      1        8        64
+ *   pauses of 0.3, 1, 8 ms    24 us    26 us     46 us     this
+ *                             35 us    39 us     61 us     the queue
+ *   without pauses            10 us    70 us    920 us     this
+ *                             17 us   120 us   1200 us     the queue
+ *   CPU for each of those     15 us    18 us     18 us     this
+ *                             29 us    24 us     23 us     the queue
+ *
+ * So it pays by some 10 us for each fault, as long as requests do not queue up by
+ * themselves.  It does not scale better: the stream is one.
+ *
  * Requests are sent while the stream works.  When it breaks, they are dropped:
  * to_src_file is taken away under rp_mutex before the state becomes
  * postcopy-paused, and the new one comes before the state is postcopy-active
