@@ -56,6 +56,11 @@ set -- "$@" -- \
 case $targets in
 *aarch64*) set -- "$@" --with-devices-aarch64=testbed ;;
 esac
+# With what our tests and benchmarks need: configs/devices/
+case $variant:$targets in
+--stock:*) ;;
+*x86_64*) set -- "$@" --with-devices-x86_64=testbed ;;
+esac
 
 command=$1 arch='' stamp=''
 shift

@@ -17,9 +17,8 @@ hook=$root/patches/hw-misc-memory-testdev.patch
 
 unpack_again qemu qemu-testdev
 
-for file in hw/misc/memory-testdev.c hw/misc/memory-testdev.h \
-    hw/misc/memory-testdev-fuzz.c hw/misc/memory-testdev-stub.c \
-    qapi/memory-testdev.json; do
+for file in hw/misc/memory-testdev qapi/memory-testdev.json \
+    configs/devices/x86_64-softmmu/testbed.mak; do
     ln -sfn "$root/$file" "$src/$file"
 done
 

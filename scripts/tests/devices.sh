@@ -1,0 +1,43 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# What is for tests only is in no build of QEMU that does not ask for it.
+
+set -eu
+# shellcheck source=scripts/tests/tap.sh
+. "$(dirname "$0")/tap.sh"
+
+src=$(cd "$scripts/../build/qemu/src" && pwd)
+
+# devices TARGET LIST: memory-testdev's symbol as QEMU's configure would find it
+devices() {
+    (
+        cd "$src"
+        python3 scripts/minikconf.py --defconfig "$work/mak" "$work/depends" \
+            "configs/devices/$1-softmmu/$2.mak" Kconfig CONFIG_TCG=y \
+            CONFIG_KVM=y CONFIG_LINUX=y CONFIG_FDT=y \
+            "CONFIG_$(echo "$1" | tr '[:lower:]' '[:upper:]')=y" \
+            CONFIG_TARGET_BIG_ENDIAN=n >"$work/config"
+        grep -q '^CONFIG_TEST_DEVICES=' "$work/config" ||
+            echo "no list of devices"
+        grep '^CONFIG_MEMORY_TESTDEV=' "$work/config" || :
+    )
+}
+
+# commands [OPTION-OF-CPP]...: memory-testdev's QMP commands that are registered
+commands() {
+    grep -v '^#include' "$work/qapi/qapi-init-commands.c" | cpp -P "$@" |
+        grep -o '"x-memory-testdev-[a-z]*"' | tr '\n' ' '
+}
+
+is "x86_64 has no memory-testdev" "$(devices x86_64 default)" ""
+is "nor has aarch64" "$(devices aarch64 default)" ""
+is "our list for x86_64 has it" "$(devices x86_64 testbed)" \
+    CONFIG_MEMORY_TESTDEV=y
+
+(cd "$src" && python3 scripts/qapi-gen.py -o "$work/qapi" qapi/qapi-schema.json)
+is "without it there are no commands" "$(commands)" ""
+is "with it there are" "$(commands -DCONFIG_MEMORY_TESTDEV_COMMANDS)" \
+    '"x-memory-testdev-run" "x-memory-testdev-fuzz" '
+
+done_testing
