@@ -55,6 +55,13 @@ is "a program that does not exist" "$(run --test none /none 2>&1 | grep -v '^#')
     "not ok - none: status 127
 1..1
 status 0"
+mkdir "$work/bin"
+printf '#!/bin/sh\nexit 1\n' >"$work/bin/awk"
+chmod +x "$work/bin/awk"
+is "a report that cannot be made" \
+    "$(PATH=$work/bin:$PATH run --test one true)" "not ok - one: no report
+1..1
+status 0"
 matches "nothing to run" "$(run)" '^status 2$'
 matches "a name without a command" "$(run --test one true --test two)" '^status 2$'
 

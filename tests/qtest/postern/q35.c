@@ -15,6 +15,8 @@ enum {
     HOST_BRIDGE = 0,
     PAM0 = 0x90,                /* attributes of 0xf0000..0xfffff */
     WRITE_TO_RAM = 1 << 5,
+    PAM4 = 0x94,                /* and of 0xd8000..0xdffff, two parts */
+    PAM_BITS = 0x00ffffff,      /* up to PAM6, 0xe8000..0xeffff */
 };
 
 uint32_t postern_pci_read(QTestState *who, unsigned device, unsigned reg)
@@ -36,4 +38,13 @@ void postern_bios_writable(QTestState *who, bool writable)
 
     postern_pci_write(who, HOST_BRIDGE, PAM0,
                       writable ? value | WRITE_TO_RAM : value & ~WRITE_TO_RAM);
+}
+
+void postern_bios_shadow(QTestState *who)
+{
+    uint32_t rest = postern_pci_read(who, HOST_BRIDGE, PAM4) & ~PAM_BITS;
+
+    /* Read from RAM, and only 0xe0000..0xeffff writable */
+    postern_pci_write(who, HOST_BRIDGE, PAM0, 0x11111110);
+    postern_pci_write(who, HOST_BRIDGE, PAM4, rest | 0x333311);
 }

@@ -40,4 +40,13 @@ void postern_pci_write(QTestState *who, unsigned device, unsigned reg,
  */
 void postern_bios_writable(QTestState *who, bool writable);
 
+/**
+ * postern_bios_shadow() - show RAM from 0xc0000 to 1 MiB, as firmware leaves it
+ * @who: the VM; the guest must not use PCI's configuration space at the same time
+ *
+ * Part of it is read-only, so main memory has several memslots, of which some
+ * begin in the middle of a word of a bitmap of pages.
+ */
+void postern_bios_shadow(QTestState *who);
+
 #endif

@@ -74,7 +74,7 @@ static void test_reset(void)
     wait_for_migration_complete(from);
     wait_for_migration_complete(to);
     g_assert_cmpint(faults_get(to, "userfaultfd-vcpu"), ==, 0);
-    /* Its memory is no longer what migrate_end() would look for. */
+    /* Its memory is no longer what walker_check() would look for. */
     migrate_end(from, to, false);
 }
 

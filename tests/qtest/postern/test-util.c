@@ -16,6 +16,7 @@
 #include "qobject/qdict.h"
 #include "qobject/qjson.h"
 #include "qobject/qlist.h"
+#include "q35.h"
 #include "test-util.h"
 #include "vcpus.h"
 #include "walker.h"
@@ -230,11 +231,12 @@ char *watch_messages(void)
     return path;
 }
 
-static bool with_seabios;
+/* The next guest does, or the one that was started last. */
+static bool boots_with_seabios;
 
 void boot_with_seabios(void)
 {
-    with_seabios = true;
+    boots_with_seabios = true;
 }
 
 /* As migrate_start(), with a new file for their messages */
@@ -245,11 +247,10 @@ static bool start_both(MigrateStart *start, QTestState **from, QTestState **to)
         walker_write_firmware(migration_get_env()->tmpfs);
     g_autofree char *options =
         g_strdup_printf("%s %s -d flatview_check 2>>%s",
-                        with_seabios ? "" : "-bios",
-                        with_seabios ? "" : firmware, path);
+                        boots_with_seabios ? "" : "-bios",
+                        boots_with_seabios ? "" : firmware, path);
     bool skipped;
 
-    with_seabios = false;
     start->opts_source = options;
     start->opts_target = options;
     skipped = migrate_start(from, to, "defer", start);
@@ -283,6 +284,10 @@ bool begin_precopy(MigrateStart *start, QTestState **from, QTestState **to,
     migrate_prepare_for_dirty_mem(*from);
     migrate_incoming_qmp(*to, "tcp:127.0.0.1:0", NULL, "{}");
     walker_wait_for_round(*from);
+    if (!boots_with_seabios) {
+        postern_bios_shadow(*from);
+    }
+    boots_with_seabios = false;
     migrate_qmp(*from, *to, NULL, NULL, "{}");
     migrate_wait_for_dirty_mem(*from, *to);
     return true;
