@@ -14,24 +14,6 @@
 
 #include "userfault.h"
 
-int __kvm_faultin_userfault(struct kvm_vcpu *vcpu, struct kvm_memory_slot *memslot,
-			    gfn_t gfn)
-{
-	int r = kvm_userfault_test(memslot, gfn);
-
-	if (r < 0)
-		return r;
-
-	if (!r) {
-		kvm_userfault_resolved(vcpu, gfn);
-		return 0;
-	}
-
-	kvm_userfault_prepare_exit(vcpu, gfn, kvm_is_write_fault(vcpu),
-				   kvm_vcpu_trap_is_exec_fault(vcpu), false);
-	return -EFAULT;
-}
-
 /* All of the block of @size around @gfn is in the memslot, and there. */
 static bool userfault_block_clear(const struct kvm_memory_slot *memslot, gfn_t gfn,
 				  unsigned long size)
@@ -44,11 +26,10 @@ static bool userfault_block_clear(const struct kvm_memory_slot *memslot, gfn_t g
 	       kvm_userfault_range_clear(memslot, gfn, npages);
 }
 
-unsigned long __kvm_userfault_max_size(struct kvm *kvm, struct kvm_memory_slot *memslot,
-				       unsigned long hva)
+static unsigned long userfault_max_size(struct kvm *kvm,
+					const struct kvm_memory_slot *memslot,
+					gfn_t gfn, unsigned long hva)
 {
-	gfn_t gfn = hva_to_gfn_memslot(hva, memslot);
-
 	/* Dirty logging wants small pages anyway. */
 	if (kvm_slot_dirty_track_enabled(memslot) ||
 	    !userfault_block_clear(memslot, gfn, PMD_SIZE))
@@ -63,6 +44,26 @@ unsigned long __kvm_userfault_max_size(struct kvm *kvm, struct kvm_memory_slot *
 		return PMD_SIZE;
 
 	return PUD_SIZE;
+}
+
+int __kvm_faultin_userfault(struct kvm_vcpu *vcpu, struct kvm_memory_slot *memslot,
+			    unsigned long hva, unsigned long *max_size)
+{
+	gfn_t gfn = hva_to_gfn_memslot(hva, memslot);
+	int r = kvm_userfault_test(memslot, gfn);
+
+	if (r < 0)
+		return r;
+
+	if (!r) {
+		kvm_userfault_resolved(vcpu, gfn);
+		*max_size = userfault_max_size(vcpu->kvm, memslot, gfn, hva);
+		return 0;
+	}
+
+	kvm_userfault_prepare_exit(vcpu, gfn, kvm_is_write_fault(vcpu),
+				   kvm_vcpu_trap_is_exec_fault(vcpu), false);
+	return -EFAULT;
 }
 
 void kvm_arch_userfault_zap(struct kvm *kvm, gfn_t start, gfn_t end)

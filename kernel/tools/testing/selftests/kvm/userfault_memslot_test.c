@@ -4,6 +4,7 @@
  * that can be done to a memslot.
  */
 #include "kvm_test_harness.h"
+#include "kvm_userfault_missing.h"
 #include "kvm_userfault_util.h"
 
 FIXTURE(memslot) {
@@ -421,6 +422,59 @@ TEST_F(memslot, permission_fault)
 	}
 }
 #endif
+
+static void *run_exits_at_page_0(void *arg)
+{
+	uf_run_exits(arg, 0, 0);
+	return NULL;
+}
+
+/*
+ * A bit is set, and its page dropped, while a fault that has found the bit clear
+ * still reads those of the pages around: the fault may not map what is there now.
+ */
+TEST_F_TIMEOUT(memslot, bit_set_during_fault, UF_TIMEOUT)
+{
+	static const uint8_t zeroes[SZ_4K] __aligned(SZ_4K);
+	struct uf_vm *uf = &self->uf;
+	unsigned long *own = uf->bitmap;
+	void *bitmaps, *missing;
+	pthread_t thread;
+	int uffd;
+
+	bitmaps = mmap(NULL, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	TEST_ASSERT(bitmaps != MAP_FAILED, "mmap() failed: errno %d", errno);
+	missing = bitmaps + PAGE_SIZE;
+
+	/* Half of the bits of the first huge page are there, half are missing. */
+	uf->bitmap = missing - UF_VCPU_PAGES / 8 / 2;
+	uf->gva = UF_GVA_2M;
+	uf_enable(uf);
+	uffd = missing_register(missing, PAGE_SIZE);
+	if (uffd >= 0) {
+		uf_prepare(uf, 0, UF_READ, 0);
+		uf_start_thread(&thread, run_exits_at_page_0, uf);
+		missing_wait(uffd, missing);
+
+		uf_set_bit(uf, 0);
+		TEST_ASSERT(!madvise(uf_page_hva(uf, 0), PAGE_SIZE, MADV_DONTNEED),
+			    "madvise() failed: errno %d", errno);
+		missing_place(uffd, missing, zeroes);
+		pthread_join(thread, NULL);
+
+		uf_fill_page(uf, 0, uf_content(0));
+		uf_clear_bit(uf, 0);
+		uf_run_done(uf, 0, uf_content(0));
+		close(uffd);
+	}
+
+	uf_disable(uf);
+	munmap(bitmaps, 2 * PAGE_SIZE);
+	uf->bitmap = own;
+	if (uffd < 0)
+		SKIP(return, "no userfaultfd");
+}
 
 int main(int argc, char *argv[])
 {

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "kvm_userfault_util.h"
 #include "kvm_util.h"
 #include "processor.h"
 #include "test_util.h"
