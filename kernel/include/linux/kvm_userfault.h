@@ -27,7 +27,8 @@
  */
 static inline bool kvm_slot_userfault_enabled(const struct kvm_memory_slot *slot)
 {
-	return READ_ONCE(slot->flags) & KVM_MEM_USERFAULT;
+	/* Pairs with kvm_userfault_update_gmem(): the bitmap is there, too. */
+	return smp_load_acquire(&slot->flags) & KVM_MEM_USERFAULT;
 }
 
 /**
@@ -44,11 +45,11 @@ static inline u32 kvm_userfault_valid_flags(void)
  * kvm_userfault_check_region - validate the bitmap pointer of a region
  * @mem: the region that userspace wants to create, move or change
  *
- * Only the pointer is looked at, the memory behind it is first read when a
- * vCPU faults.
+ * Only the pointer is looked at.  Whether there is memory behind it turns out
+ * when the bitmap is read.
  *
- * Return: 0, or -EINVAL if @mem has KVM_MEM_USERFAULT and its bitmap is NULL,
- * not aligned to its words, or not in userspace's half of the address space.
+ * Return: 0, or -EINVAL if @mem has KVM_MEM_USERFAULT and its bitmap is not in
+ * userspace's half of the address space, or has a tag.
  */
 int kvm_userfault_check_region(const struct kvm_userspace_memory_region2 *mem);
 
@@ -117,8 +118,10 @@ static inline bool kvm_userfault_only_changed(const struct kvm_memory_slot *old,
  * @slot: the existing memslot
  * @mem:  what userspace wants it to be, seen by kvm_userfault_check_region()
  *
- * Such memslots are immutable but for this.  The new state is in effect when
- * this returns.  Called with slots_lock held.
+ * Such memslots are immutable but for this.  The memslot stays bound to its
+ * file, which may be closed by now: the file descriptor and the offset in @mem
+ * are not looked at.  The new state is in effect when this returns.  Called with
+ * slots_lock held.
  *
  * Return: 0, or -EINVAL if something else than userfault is to change, or if
  * @slot has no userfault and isn't to have it.

@@ -44,10 +44,8 @@ int kvm_userfault_check_region(const struct kvm_userspace_memory_region2 *mem)
 	if (!(mem->flags & KVM_MEM_USERFAULT))
 		return 0;
 
-	if (!bitmap ||
-	    mem->userfault_bitmap != (unsigned long)bitmap ||
+	if (mem->userfault_bitmap != (unsigned long)bitmap ||
 	    mem->userfault_bitmap != untagged_addr(mem->userfault_bitmap) ||
-	    !IS_ALIGNED((unsigned long)bitmap, sizeof(*bitmap)) ||
 	    !access_ok(bitmap, BITS_TO_LONGS(npages) * sizeof(*bitmap)))
 		return -EINVAL;
 
@@ -63,11 +61,12 @@ void kvm_userfault_init_slot(struct kvm_memory_slot *slot,
 bool kvm_userfault_region_changed(const struct kvm_memory_slot *slot,
 				  const struct kvm_userspace_memory_region2 *mem)
 {
-	/* A slot without the flag has no bitmap, so this tells all three. */
-	return slot->userfault_bitmap != userfault_region_bitmap(mem);
+	/* A slot without the flag has NULL, which can also be a bitmap's address. */
+	return (slot->flags ^ mem->flags) & KVM_MEM_USERFAULT ||
+	       slot->userfault_bitmap != userfault_region_bitmap(mem);
 }
 
-/* NULL where a memslot with guest_memfd is just losing or getting the flag. */
+/* It changes in place where the memslot has guest_memfd. */
 static unsigned long __user *userfault_bitmap(const struct kvm_memory_slot *slot)
 {
 	return READ_ONCE(slot->userfault_bitmap);
@@ -135,19 +134,6 @@ static void userfault_zap_marked(struct kvm *kvm, const struct kvm_memory_slot *
 }
 
 #ifdef CONFIG_KVM_PRIVATE_MEM
-static bool userfault_same_gmem(const struct kvm_memory_slot *slot,
-				const struct kvm_userspace_memory_region2 *mem)
-{
-	struct fd f = fdget(mem->guest_memfd);
-	bool same;
-
-	/* NULL, i.e. closed, matches no file. */
-	same = fd_file(f) && fd_file(f) == READ_ONCE(slot->gmem.file) &&
-	       mem->guest_memfd_offset == (u64)slot->gmem.pgoff << PAGE_SHIFT;
-	fdput(f);
-	return same;
-}
-
 int kvm_userfault_update_gmem(struct kvm *kvm, struct kvm_memory_slot *slot,
 			      const struct kvm_userspace_memory_region2 *mem)
 {
@@ -157,8 +143,7 @@ int kvm_userfault_update_gmem(struct kvm *kvm, struct kvm_memory_slot *slot,
 	    (mem->flags ^ slot->flags) & ~KVM_MEM_USERFAULT ||
 	    mem->guest_phys_addr != gfn_to_gpa(slot->base_gfn) ||
 	    mem->memory_size != (u64)slot->npages << PAGE_SHIFT ||
-	    mem->userspace_addr != slot->userspace_addr ||
-	    !userfault_same_gmem(slot, mem))
+	    mem->userspace_addr != slot->userspace_addr)
 		return -EINVAL;
 
 	if (!kvm_userfault_region_changed(slot, mem))
@@ -166,13 +151,13 @@ int kvm_userfault_update_gmem(struct kvm *kvm, struct kvm_memory_slot *slot,
 
 	/*
 	 * guest_memfd is bound to the memslot's address, so change the memslot
-	 * in place.  vCPUs may see the flag without a bitmap meanwhile, which
-	 * is as good as no flag, but once it is off none may read the bitmap
-	 * when this returns.
+	 * in place.  Once the flag is off, or the bitmap is another one, no vCPU
+	 * may read the old bitmap when this returns.
 	 */
 	if (mem->flags & KVM_MEM_USERFAULT)
 		WRITE_ONCE(slot->userfault_bitmap, userfault_region_bitmap(mem));
-	WRITE_ONCE(slot->flags, mem->flags);
+	/* A vCPU that sees the flag must see the bitmap. */
+	smp_store_release(&slot->flags, mem->flags);
 
 	synchronize_srcu_expedited(&kvm->srcu);
 
@@ -224,9 +209,6 @@ int kvm_userfault_test(const struct kvm_memory_slot *slot, gfn_t gfn)
 
 	might_fault();
 
-	if (!bitmap)
-		return 0;
-
 	/* The guest chooses gfn: don't let it speculate beyond the bitmap. */
 	index = array_index_nospec(index, slot->npages);
 
@@ -254,9 +236,6 @@ bool kvm_userfault_range_clear(const struct kvm_memory_slot *slot, gfn_t gfn,
 	unsigned long offset, end;
 
 	might_fault();
-
-	if (!bitmap)
-		return true;
 
 	/* As in kvm_userfault_test(). */
 	index = array_index_nospec(index, slot->npages);

@@ -184,7 +184,6 @@ TEST_F(gmem, immutable)
 {
 	struct kvm_userspace_memory_region2 region, good;
 	struct uf_vm *uf = &self->uf;
-	int other;
 
 	good = *uf_region(uf);
 	good.flags = GMEM_FLAGS | KVM_MEM_USERFAULT;
@@ -208,29 +207,79 @@ TEST_F(gmem, immutable)
 	test_einval(uf, &region);
 
 	region = good;
-	region.guest_memfd_offset += PAGE_SIZE;
-	test_einval(uf, &region);
-
-	region = good;
-	region.guest_memfd = -1;
-	test_einval(uf, &region);
-
-	other = vm_create_guest_memfd(uf->vm, UF_SIZE, 0);
-	region = good;
-	region.guest_memfd = other;
-	test_einval(uf, &region);
-	close(other);
-
-	region = good;
 	region.flags &= ~KVM_MEM_GUEST_MEMFD;
-	test_einval(uf, &region);
-
-	region = good;
-	region.userfault_bitmap = 0;
 	test_einval(uf, &region);
 
 	/* Without a mistake it should work. */
 	uf_set_region(uf, &good);
+}
+
+/* Nobody needs a bitmap to turn the flag on and off. */
+TEST_F(gmem, null_bitmap)
+{
+	struct uf_vm *uf = &self->uf;
+	unsigned long *own = uf->bitmap;
+	struct kvm_run *run;
+	int id, r;
+
+	uf->bitmap = NULL;
+	uf_set_slot(uf, GMEM_FLAGS | KVM_MEM_USERFAULT);
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		run = uf->vcpus[id]->run;
+		run->exit_reason = KVM_EXIT_MEMORY_FAULT;
+		uf_prepare(uf, id, UF_READ, uf_page(id, 0));
+		r = _vcpu_run(uf->vcpus[id]);
+		TEST_ASSERT(r == -1 && errno == EFAULT,
+			    "should give EFAULT, got %d, errno %d", r, errno);
+		TEST_ASSERT(run->exit_reason != KVM_EXIT_MEMORY_FAULT,
+			    "no page is missing");
+	}
+
+	uf_set_slot(uf, GMEM_FLAGS);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_run_done(uf, id, UF_WRITTEN);
+	uf->bitmap = own;
+}
+
+/* The memslot stays bound to its file, whatever the update says about that. */
+TEST_F(gmem, other_file)
+{
+	struct uf_vm *uf = &self->uf;
+	int id, own = uf_region(uf)->guest_memfd;
+
+	uf_set_all(uf);
+	uf_region(uf)->guest_memfd = vm_create_guest_memfd(uf->vm, UF_SIZE, 0);
+	uf_region(uf)->guest_memfd_offset = PAGE_SIZE;
+	uf_set_slot(uf, GMEM_FLAGS | KVM_MEM_USERFAULT);
+	close(uf_region(uf)->guest_memfd);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		read_page_exits(uf, id, uf_page(id, 0));
+	uf_set_slot(uf, GMEM_FLAGS);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		read_page(uf, id, uf_page(id, 1));
+
+	uf_region(uf)->guest_memfd = own;
+	uf_region(uf)->guest_memfd_offset = 0;
+}
+
+/* The flag goes on and off although the file is closed.  There is no page then. */
+TEST_F(gmem, closed_file)
+{
+	struct uf_vm *uf = &self->uf;
+	int id;
+
+	uf_set_all(uf);
+	TEST_ASSERT(!close(uf_region(uf)->guest_memfd), "close() failed: errno %d", errno);
+	uf_set_slot(uf, GMEM_FLAGS | KVM_MEM_USERFAULT);
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_prepare(uf, id, UF_READ, uf_page(id, 0));
+		uf_run_exits(uf, id, uf_page(id, 0));
+	}
+
+	uf_set_slot(uf, GMEM_FLAGS);
+	uf->exit_flags = KVM_MEMORY_EXIT_FLAG_PRIVATE;
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_run_exits(uf, id, uf_page(id, 0));
 }
 
 int main(int argc, char *argv[])

@@ -42,17 +42,87 @@ static void test_einval(struct uf_vm *uf, uint32_t flags, uint64_t bitmap)
 		uf_access(uf, id, UF_READ, uf_page(id, 0));
 }
 
+/* KVM_RUN fails with EFAULT, and not for a page that is missing. */
+static void run_unreadable(struct uf_vm *uf, int id)
+{
+	struct kvm_run *run = uf->vcpus[id]->run;
+	int r;
+
+	run->exit_reason = KVM_EXIT_MEMORY_FAULT;
+	r = _vcpu_run(uf->vcpus[id]);
+	TEST_ASSERT(r == -1 && errno == EFAULT, "should give EFAULT, got %d, errno %d",
+		    r, errno);
+	TEST_ASSERT(run->exit_reason != KVM_EXIT_MEMORY_FAULT, "no page is missing");
+}
+
+/* NULL is an address as any other: nothing can be read there. */
 TEST_F(memslot, null_bitmap)
 {
-	test_einval(&self->uf, KVM_MEM_USERFAULT, 0);
+	struct uf_vm *uf = &self->uf;
+	unsigned long *own = uf->bitmap;
+	int id;
+
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_access(uf, id, UF_READ, uf_page(id, 0));
+
+	uf->bitmap = NULL;
+	uf_enable(uf);
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_prepare(uf, id, UF_READ, uf_page(id, 0));
+		run_unreadable(uf, id);
+	}
+
+	uf->bitmap = own;
+	uf_enable(uf);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_run_done(uf, id, uf_content(uf_page(id, 0)));
+
+	/* From a bitmap to NULL under the flag, and to none, are changes as well. */
+	uf->bitmap = NULL;
+	uf_enable(uf);
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_prepare(uf, id, UF_READ, uf_page(id, 0));
+		run_unreadable(uf, id);
+	}
+	uf_disable(uf);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_run_done(uf, id, uf_content(uf_page(id, 0)));
+	uf->bitmap = own;
+}
+
+/* Its words are read where they are. */
+static void test_unaligned(struct uf_vm *uf, int offset)
+{
+	unsigned long *own = uf->bitmap;
+	uint8_t *mem;
+	int id;
+
+	mem = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	TEST_ASSERT(mem != MAP_FAILED, "mmap() failed: errno %d", errno);
+
+	uf->bitmap = (void *)(mem + offset);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		mem[offset + uf_page(id, 72) / 8] = 1;
+	uf_enable(uf);
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		uf_access(uf, id, UF_READ, uf_page(id, 71));
+		uf_access(uf, id, UF_READ, uf_page(id, 73));
+		uf_prepare(uf, id, UF_READ, uf_page(id, 72));
+		uf_run_exits(uf, id, uf_page(id, 72));
+		mem[offset + uf_page(id, 72) / 8] = 0;
+		uf_run_done(uf, id, uf_content(uf_page(id, 72)));
+	}
+
+	uf_disable(uf);
+	munmap(mem, PAGE_SIZE);
+	uf->bitmap = own;
 }
 
 TEST_F(memslot, unaligned_bitmap)
 {
-	struct uf_vm *uf = &self->uf;
-
-	test_einval(uf, KVM_MEM_USERFAULT, (unsigned long)uf->bitmap + 1);
-	test_einval(uf, KVM_MEM_USERFAULT, (unsigned long)uf->bitmap + 4);
+	test_unaligned(&self->uf, 1);
+	test_unaligned(&self->uf, 4);
 }
 
 /* Where userspace's part of the address space ends, of the sizes it may have. */
@@ -419,6 +489,60 @@ TEST_F(memslot, permission_fault)
 		uf_run_done(uf, id, 0);
 		TEST_ASSERT(test_and_clear_dirty(uf, page),
 			    "a page that was written is dirty");
+	}
+}
+#endif
+
+TEST(memory_fault_info_capability)
+{
+	TEST_ASSERT_EQ(kvm_check_cap(KVM_CAP_MEMORY_FAULT_INFO), 1);
+}
+
+#ifdef __aarch64__
+static void run_memory_fault(struct uf_vm *uf, int id, int page)
+{
+	struct kvm_run *run = uf->vcpus[id]->run;
+	int r;
+
+	r = _vcpu_run(uf->vcpus[id]);
+	TEST_ASSERT(r == -1 && errno == EFAULT, "should give EFAULT, got %d, errno %d",
+		    r, errno);
+	TEST_ASSERT_EQ(run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+	TEST_ASSERT_EQ(run->memory_fault.flags, 0);
+	TEST_ASSERT_EQ(run->memory_fault.gpa, UF_GPA + page * PAGE_SIZE);
+	TEST_ASSERT_EQ(run->memory_fault.size, PAGE_SIZE);
+}
+
+/* An exit tells of a page that isn't in the process, too, which x86 doesn't. */
+TEST_F(memslot, memory_fault_info)
+{
+	struct uf_vm *uf = &self->uf;
+	int id, op, page;
+	void *hva;
+
+	for (id = 0; id < uf->nr_vcpus; id++) {
+		for (op = UF_READ; op <= UF_EXEC; op++) {
+			/* No mapping at all, */
+			page = uf_page(id, 2 * op);
+			hva = uf_page_hva(uf, page);
+			munmap(hva, PAGE_SIZE);
+			uf_prepare(uf, id, op, page);
+			run_memory_fault(uf, id, page);
+			TEST_ASSERT(mmap(hva, PAGE_SIZE, PROT_READ | PROT_WRITE,
+					 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+					 -1, 0) == hva, "mmap() failed: errno %d", errno);
+			uf_fill_page(uf, page, uf_content(page));
+			uf_run_done(uf, id, uf_expected(op, page));
+
+			/* and one that doesn't allow it. */
+			page++;
+			hva = uf_page_hva(uf, page);
+			mprotect(hva, PAGE_SIZE, PROT_NONE);
+			uf_prepare(uf, id, op, page);
+			run_memory_fault(uf, id, page);
+			mprotect(hva, PAGE_SIZE, PROT_READ | PROT_WRITE);
+			uf_run_done(uf, id, uf_expected(op, page));
+		}
 	}
 }
 #endif
