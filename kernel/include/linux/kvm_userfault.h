@@ -210,14 +210,18 @@ static inline void kvm_userfault_resolved(struct kvm_vcpu *vcpu, gfn_t gfn)
 /**
  * kvm_arch_userfault_zap - drop the second-stage mappings of some pages
  * @kvm:   the VM
- * @start: the first page
+ * @slot:  the memslot
+ * @start: the first page, of @slot as all the others
  * @end:   the page after the last one
  *
  * Once kvm_arch_userfault_zapped() has returned, too, no second-stage mapping of
- * these pages is left, nor one of a huge page with one of them in it.
- * Called with slots_lock held.
+ * these pages is left that was made before the bitmap of @slot was in effect,
+ * nor one of a huge page with one of them in it.  Faults in flight need not be
+ * tried again: they go by that bitmap.  Called with slots_lock held; takes
+ * mmu_lock.
  */
-void kvm_arch_userfault_zap(struct kvm *kvm, gfn_t start, gfn_t end);
+void kvm_arch_userfault_zap(struct kvm *kvm, const struct kvm_memory_slot *slot,
+			    gfn_t start, gfn_t end);
 
 /**
  * kvm_arch_userfault_zapped - finish what kvm_arch_userfault_zap() began

@@ -24,8 +24,8 @@ static_assert(offsetof(struct kvm_userspace_memory_region2, userfault_bitmap) ==
 #define CHUNK_WORDS	32
 #define CHUNK_BITS	(CHUNK_WORDS * BITS_PER_LONG)
 
-/* How many runs of set bits in a chunk are told apart. */
-#define CHUNK_MAX_RUNS	16
+/* In how many ranges a memslot is zapped at most, give or take one. */
+#define MAX_ZAPS	1024
 
 static unsigned long __user *
 userfault_region_bitmap(const struct kvm_userspace_memory_region2 *mem)
@@ -82,33 +82,30 @@ static bool userfault_read_bitmap(unsigned long __user *bitmap,
 static void userfault_zap(struct kvm *kvm, const struct kvm_memory_slot *slot,
 			  unsigned long begin, unsigned long end)
 {
-	if (begin < end)
-		kvm_arch_userfault_zap(kvm, slot->base_gfn + begin,
-				       slot->base_gfn + end);
+	kvm_arch_userfault_zap(kvm, slot, slot->base_gfn + begin, slot->base_gfn + end);
 }
 
 /*
  * Zap what the bitmap marks, one run of pages after the other.  A part of the
  * bitmap that can't be read marks all of its pages: their faults tell.
  *
- * Each zap takes mmu_lock and makes vCPUs that fault meanwhile try again, so
- * where the runs of a chunk are many, zap what is between them as well.
+ * Each zap takes mmu_lock, and flushes TLBs if it has found something.  So take
+ * runs with little between them for one: the fragments of a bitmap cost no more
+ * than MAX_ZAPS, however large the memslot is.
  */
 static void userfault_zap_marked(struct kvm *kvm, const struct kvm_memory_slot *slot)
 {
+	const unsigned long max_gap = slot->npages / MAX_ZAPS;
 	unsigned long words[CHUNK_WORDS];
 	unsigned long first, nbits, begin, end;
 	unsigned long run_begin = 0, run_end = 0;
-	bool zapped = false;
-	int nr_runs;
 
 	for (first = 0; first < slot->npages; first += nbits) {
 		nbits = min(slot->npages - first, CHUNK_BITS);
 
 		/* Whoever is being killed doesn't need the mappings. */
 		if (fatal_signal_pending(current)) {
-			userfault_zap(kvm, slot, first, slot->npages);
-			zapped = true;
+			run_end = slot->npages;
 			break;
 		}
 
@@ -116,21 +113,22 @@ static void userfault_zap_marked(struct kvm *kvm, const struct kvm_memory_slot *
 					   words, BITS_TO_LONGS(nbits)))
 			bitmap_fill(words, nbits);
 
-		nr_runs = 0;
 		for_each_set_bitrange(begin, end, words, nbits) {
-			if (first + begin != run_end && nr_runs++ < CHUNK_MAX_RUNS) {
+			if (!run_end) {
+				run_begin = first + begin;
+			} else if (first + begin > run_end + max_gap) {
 				userfault_zap(kvm, slot, run_begin, run_end);
 				run_begin = first + begin;
 			}
 			run_end = first + end;
-			zapped = true;
 		}
 		cond_resched();
 	}
-	userfault_zap(kvm, slot, run_begin, run_end);
 
-	if (zapped)
+	if (run_end) {
+		userfault_zap(kvm, slot, run_begin, run_end);
 		kvm_arch_userfault_zapped(kvm);
+	}
 }
 
 #ifdef CONFIG_KVM_PRIVATE_MEM

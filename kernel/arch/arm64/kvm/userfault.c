@@ -66,7 +66,8 @@ int __kvm_faultin_userfault(struct kvm_vcpu *vcpu, struct kvm_memory_slot *memsl
 	return -EFAULT;
 }
 
-void kvm_arch_userfault_zap(struct kvm *kvm, gfn_t start, gfn_t end)
+void kvm_arch_userfault_zap(struct kvm *kvm, const struct kvm_memory_slot *slot,
+			    gfn_t start, gfn_t end)
 {
 	lockdep_assert_held(&kvm->slots_lock);
 

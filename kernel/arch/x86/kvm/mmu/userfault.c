@@ -80,16 +80,30 @@ int __kvm_mmu_faultin_userfault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fa
 	return -EFAULT;
 }
 
-void kvm_arch_userfault_zap(struct kvm *kvm, gfn_t start, gfn_t end)
+void kvm_arch_userfault_zap(struct kvm *kvm, const struct kvm_memory_slot *slot,
+			    gfn_t start, gfn_t end)
 {
+	struct kvm_gfn_range range = {
+		/* Nothing writes to it. */
+		.slot = (struct kvm_memory_slot *)slot,
+		.start = start,
+		.end = end,
+		.may_block = true,
+	};
+
 	lockdep_assert_held(&kvm->slots_lock);
 
 	/*
 	 * Unlike a deleted memslot this one keeps its rmaps and its shadowed
-	 * page tables, so zapping the leafs is enough.  The range is zapped in
-	 * all address spaces, which costs faults there, but no more.
+	 * page tables, so zapping the leafs is enough.
+	 *
+	 * Not kvm_zap_gfn_range(): while that zaps, which may take long, faults
+	 * on the range try again and again.
 	 */
-	kvm_zap_gfn_range(kvm, start, end);
+	write_lock(&kvm->mmu_lock);
+	if (kvm_unmap_gfn_range(kvm, &range))
+		kvm_flush_remote_tlbs_range(kvm, start, end - start);
+	write_unlock(&kvm->mmu_lock);
 }
 
 void kvm_arch_userfault_zapped(struct kvm *kvm)

@@ -2,14 +2,19 @@
 /*
  * What do operations on a memslot cost, next to how many others?
  *
- * To be run on kernels with and without KVM userfault, which nothing here uses.
+ * To be run on kernels with and without KVM userfault, which nothing here uses
+ * but -f: what does it cost to switch that on for a large memslot whose bitmap
+ * is in as many pieces as possible, one bit a word?
+ *
  * Prints one JSON object for each operation, with the median of its times.
  */
+#include <linux/sizes.h>
 #include <sys/mman.h>
 #include <time.h>
 
 #include "kvm_median.h"
 #include "kvm_util.h"
+#include "processor.h"
 #include "test_util.h"
 
 #define SLOT_PAGES	256
@@ -64,14 +69,84 @@ static const struct {
 	{ "delete", delete_slot },
 };
 
+#define FRAGMENTED_SLOT	10
+#define FRAGMENTED_GPA	SZ_4G
+
+/* Have KVM map as much of the memslot, all of it the zero page. */
+static void map_memory(struct kvm_vcpu *vcpu, uint64_t size)
+{
+	struct kvm_pre_fault_memory range = { .gpa = FRAGMENTED_GPA, .size = size };
+	int r;
+
+	while (range.size) {
+		r = __vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range);
+		TEST_ASSERT(!r || errno == EINTR || errno == EAGAIN,
+			    "KVM_PRE_FAULT_MEMORY failed: errno %d", errno);
+	}
+}
+
+static void measure_fragmented(uint64_t size, uint64_t mapped)
+{
+	struct kvm_userspace_memory_region2 region = {
+		.slot = FRAGMENTED_SLOT,
+		.guest_phys_addr = FRAGMENTED_GPA,
+		.memory_size = size,
+	};
+	unsigned long *bitmap, i, nr_words = size / getpagesize() / (8 * sizeof(long));
+	int64_t *ns = calloc(nr_iterations, sizeof(*ns));
+	uint64_t flushes = 0, before;
+	struct timespec begin;
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_USERFAULT));
+	TEST_REQUIRE(!mapped || kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY));
+
+	bitmap = malloc(nr_words * sizeof(*bitmap));
+	mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	TEST_ASSERT(mem != MAP_FAILED && bitmap && ns, "no memory: errno %d", errno);
+	madvise(mem, size, MADV_NOHUGEPAGE);
+	for (i = 0; i < nr_words; i++)
+		bitmap[i] = 1;
+
+	vm = vm_create_with_one_vcpu(&vcpu, NULL);
+	region.userspace_addr = (unsigned long)mem;
+	region.userfault_bitmap = (unsigned long)bitmap;
+	vm_ioctl(vm, KVM_SET_USER_MEMORY_REGION2, &region);
+
+	for (i = 0; i < nr_iterations; i++) {
+		map_memory(vcpu, mapped);
+
+		before = vm_get_stat(vm, "remote_tlb_flush_requests");
+		region.flags = KVM_MEM_USERFAULT;
+		clock_gettime(CLOCK_MONOTONIC, &begin);
+		vm_ioctl(vm, KVM_SET_USER_MEMORY_REGION2, &region);
+		ns[i] = timespec_to_ns(timespec_elapsed(begin));
+		flushes = vm_get_stat(vm, "remote_tlb_flush_requests") - before;
+
+		region.flags = 0;
+		vm_ioctl(vm, KVM_SET_USER_MEMORY_REGION2, &region);
+	}
+
+	kvm_vm_free(vm);
+	printf("{\"op\": \"userfault-on\", \"gib\": %lu, \"mapped_mib\": %lu, \"count\": %d, \"median_ns\": %ld, \"flushes\": %lu}\n",
+	       size / SZ_1G, mapped / SZ_1M, nr_iterations,
+	       kvm_median(ns, nr_iterations), flushes);
+	munmap(mem, size);
+	free(bitmap);
+	free(ns);
+}
+
 int main(int argc, char *argv[])
 {
 	int64_t *ns[ARRAY_SIZE(ops)];
 	struct timespec begin;
 	struct kvm_vm *vm;
+	uint64_t fragmented = 0, mapped = 0;
 	int i, j, opt;
 
-	while ((opt = getopt(argc, argv, "hs:i:")) != -1) {
+	while ((opt = getopt(argc, argv, "hf:i:m:s:")) != -1) {
 		switch (opt) {
 		case 's':
 			nr_others = atoi_positive("Number of other slots", optarg);
@@ -79,10 +154,23 @@ int main(int argc, char *argv[])
 		case 'i':
 			nr_iterations = atoi_positive("Number of iterations", optarg);
 			break;
+		case 'f':
+			fragmented = atoi_positive("GiB of the memslot", optarg) * (uint64_t)SZ_1G;
+			break;
+		case 'm':
+			mapped = atoi_positive("MiB that are mapped", optarg) * (uint64_t)SZ_1M;
+			break;
 		default:
-			printf("usage: %s [-s OTHER-SLOTS] [-i ITERATIONS]\n", argv[0]);
+			printf("usage: %s [-s OTHER-SLOTS] [-i ITERATIONS]\n"
+			       "       %s -f GIB [-m MAPPED-MIB] [-i ITERATIONS]\n",
+			       argv[0], argv[0]);
 			exit(opt == 'h' ? 0 : 1);
 		}
+	}
+
+	if (fragmented) {
+		measure_fragmented(fragmented, mapped);
+		return 0;
 	}
 
 	page_size = getpagesize();

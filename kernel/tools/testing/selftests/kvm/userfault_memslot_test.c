@@ -547,6 +547,28 @@ TEST_F(memslot, memory_fault_info)
 }
 #endif
 
+#ifdef __x86_64__
+/* A bitmap in many pieces is not as many zaps, each of which flushes TLBs. */
+TEST_F(memslot, fragmented)
+{
+	struct uf_vm *uf = &self->uf;
+	uint64_t flushes;
+	int n;
+
+	for (n = 0; n < 64; n++)
+		uf_access(uf, 0, UF_READ, n);
+	for (n = 0; n < 64; n += 2)
+		uf_set_bit(uf, n);
+
+	flushes = vm_get_stat(uf->vm, "remote_tlb_flush_requests");
+	uf_enable(uf);
+	TEST_ASSERT_EQ(vm_get_stat(uf->vm, "remote_tlb_flush_requests"), flushes + 1);
+
+	for (n = 0; n < 64; n += 2)
+		uf_access_exits(uf, 0, UF_READ, n);
+}
+#endif
+
 static void *run_exits_at_page_0(void *arg)
 {
 	uf_run_exits(arg, 0, 0);
