@@ -622,6 +622,49 @@ TEST_F_TIMEOUT(memslot, bit_set_during_fault, UF_TIMEOUT)
 		SKIP(return, "no userfaultfd");
 }
 
+FIXTURE(memslot_huge) {
+	struct uf_vm uf;
+};
+
+FIXTURE_SETUP(memslot_huge)
+{
+	if (!thp_configured())
+		SKIP(return, "no transparent huge pages");
+
+	uf_vm_init(&self->uf, 1, uf_guest_code, VM_MEM_SRC_ANONYMOUS_THP);
+	self->uf.gva = UF_GVA_2M;
+}
+
+FIXTURE_TEARDOWN(memslot_huge)
+{
+	uf_vm_free(&self->uf);
+}
+
+/*
+ * When dirty logging goes off, KVM may recover huge mappings, also without a
+ * fault.  That must not take a page along whose bit is set.
+ */
+TEST_F_TIMEOUT(memslot_huge, dirty_log_off, UF_TIMEOUT)
+{
+	struct uf_vm *uf = &self->uf;
+	int n, marked = 77;
+
+	/* All but one page of one huge page, and all of another one. */
+	uf_set_bit(uf, marked);
+	uf_set_slot(uf, KVM_MEM_USERFAULT | KVM_MEM_LOG_DIRTY_PAGES);
+	for (n = 0; n < 2 * UF_VCPU_PAGES; n++)
+		if (n != marked)
+			uf_access(uf, 0, n % 2 ? UF_READ : UF_WRITE, n);
+	TEST_ASSERT_EQ(uf_huge_mappings(uf), 0);
+
+	uf_set_slot(uf, KVM_MEM_USERFAULT);
+	TEST_ASSERT(uf_huge_mappings(uf) <= 1, "the marked page is in a huge mapping");
+	/* A fault next to it may recover no more. */
+	uf_access(uf, 0, UF_READ, 101);
+	TEST_ASSERT(uf_huge_mappings(uf) <= 1, "the marked page is in a huge mapping");
+	uf_access_exits(uf, 0, UF_READ, marked);
+}
+
 int main(int argc, char *argv[])
 {
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_USERFAULT));
