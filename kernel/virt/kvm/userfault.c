@@ -2,6 +2,12 @@
 /*
  * KVM userfault: the part that all architectures share.
  *
+ * Lock order: slots_lock, mmap_lock (to read the bitmap), mmu_lock.
+ *
+ * A fault reads the bitmap with kvm->srcu held and without any of these.  An
+ * update reads it with slots_lock held, and must not hold mmu_lock then: reading
+ * may sleep, and mmu notifiers take mmu_lock under mmap_lock.
+ *
  * Copyright 2026 Postern developers
  */
 #include <linux/bitmap.h>
