@@ -63,6 +63,7 @@ struct memslot_batch {
 	u32 nr_done;	/* so many are made in the inactive set */
 	u32 failed;	/* the index of the one that could not be, or nr */
 	u16 as_id;
+	bool atomic;	/* KVM_MEMORY_REGIONS_ATOMIC: vCPUs run */
 	bool changed;	/* at least one of those is a change */
 	bool zaps;	/* at least one is deleted or moved */
 };
@@ -128,6 +129,17 @@ static int memslot_batch_make_one(struct kvm *kvm, struct memslot_batch *batch,
 	if (c->old && test_bit(c->old->id, batch->made)) {
 		kfree(c->new);
 		return -EINVAL;
+	}
+
+	/*
+	 * vCPUs write it until it is gone, and no one could collect that.  The
+	 * log of one that is moved stays, but what a vCPU flushes late, out of
+	 * a buffer of gfns (PML), would miss it.
+	 */
+	if (batch->atomic && memslot_change_zaps(c) &&
+	    c->old->flags & KVM_MEM_LOG_DIRTY_PAGES) {
+		kfree(c->new);
+		return -EBUSY;
 	}
 
 	r = kvm_prepare_memory_region(kvm, c->old, c->new, c->change);
@@ -377,7 +389,7 @@ static void memslot_batch_commit(struct kvm *kvm, struct memslot_batch *batch)
 	}
 }
 
-static int memslot_batch_run(struct kvm *kvm, struct memslot_batch *batch, bool atomic)
+static int memslot_batch_run(struct kvm *kvm, struct memslot_batch *batch)
 {
 	int r;
 
@@ -388,7 +400,7 @@ static int memslot_batch_run(struct kvm *kvm, struct memslot_batch *batch, bool 
 
 	r = memslot_batch_make(kvm, batch);
 	if (!r && batch->zaps && kvm_arch_memslot_batch_has_shadow(kvm))
-		r = atomic ? -EOPNOTSUPP : memslot_batch_invalidate(kvm, batch);
+		r = batch->atomic ? -EOPNOTSUPP : memslot_batch_invalidate(kvm, batch);
 
 	if (!r && batch->changed) {
 		memslot_batch_commit(kvm, batch);
@@ -405,7 +417,11 @@ static int memslot_batch_set(struct kvm *kvm, const struct kvm_user_memory_regio
 			     u32 *failed)
 {
 	struct kvm_userspace_memory_region2 *regions;
-	struct memslot_batch batch = { .nr = list->nr, .failed = list->nr };
+	struct memslot_batch batch = {
+		.nr = list->nr,
+		.failed = list->nr,
+		.atomic = list->flags & KVM_MEMORY_REGIONS_ATOMIC,
+	};
 	int r;
 
 	if (list->flags & ~KVM_MEMORY_REGIONS_ATOMIC ||
@@ -428,7 +444,7 @@ static int memslot_batch_set(struct kvm *kvm, const struct kvm_user_memory_regio
 	batch.made = bitmap_zalloc(KVM_USER_MEM_SLOTS, GFP_KERNEL_ACCOUNT);
 	if (batch.changes && batch.made) {
 		mutex_lock(&kvm->slots_lock);
-		r = memslot_batch_run(kvm, &batch, list->flags & KVM_MEMORY_REGIONS_ATOMIC);
+		r = memslot_batch_run(kvm, &batch);
 		mutex_unlock(&kvm->slots_lock);
 	}
 	*failed = batch.failed;

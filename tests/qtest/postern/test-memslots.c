@@ -178,11 +178,12 @@ static void test_full(void)
     unlink(file);
 }
 
-/* A boot sector that increments a word at GUEST_WORD for ever */
+/* Where a guest has a word of its own, beyond all that it has of firmware */
 #define GUEST_BASE (1 * GiB)
 #define GUEST_WORD (GUEST_BASE + LIMIT * TESTDEV_STRIDE)
 
-static char *write_boot_sector(void)
+/* A boot sector that increments a word at @word for ever */
+static char *write_boot_sector(uint32_t word)
 {
     uint8_t sector[512] = {
         /* 00 */ 0xfa,                          /* cli */
@@ -196,7 +197,7 @@ static char *write_boot_sector(void)
         /* 15 */ 0x8e, 0xdb,                    /* mov %bx, %ds */
         /* 17 */ 0x24, 0xfe,                    /* and $~1, %al */
         /* 19 */ 0x0f, 0x22, 0xc0,              /* mov %eax, %cr0 */
-        /* 1c */ 0x67, 0x66, 0xff, 0x05,        /* incl GUEST_WORD */
+        /* 1c */ 0x67, 0x66, 0xff, 0x05,        /* incl @word */
         /* 20 */ 0, 0, 0, 0,
         /* 24 */ 0xeb, 0xf6,                    /* jmp 0x1c */
         [0x30] = 0x0f, 0x00, 0x38, 0x7c, 0x00, 0x00,
@@ -206,36 +207,51 @@ static char *write_boot_sector(void)
     };
     char *path = g_strdup_printf("%s/incl", migration_get_env()->tmpfs);
 
-    stl_le_p(&sector[0x20], GUEST_WORD);
+    stl_le_p(&sector[0x20], word);
     g_assert(g_file_set_contents(path, (char *)sector, sizeof(sector), NULL));
     return path;
 }
 
 /* See that the guest goes on; with a memslot the word wraps within seconds */
-static void wait_for_increments(QTestState *qts)
+static void wait_for_increments_at(QTestState *qts, uint64_t word)
 {
-    uint32_t from = qtest_readl(qts, GUEST_WORD);
+    uint32_t from = qtest_readl(qts, word);
 
-    POLL_UNTIL(qtest_readl(qts, GUEST_WORD) != from);
+    POLL_UNTIL(qtest_readl(qts, word) != from);
 }
 
-/* A VM that runs it; what QEMU says goes to @file, the sector is in @path */
-static QTestState *start_guest(const char *accel, const char *path,
-                               const char *file)
+static void wait_for_increments(QTestState *qts)
+{
+    wait_for_increments_at(qts, GUEST_WORD);
+}
+
+/*
+ * A VM that runs it, with @regions from @base; what QEMU says goes to @file, the
+ * sector is in @path
+ */
+static QTestState *start_guest_with(const char *accel, const char *path,
+                                    const char *file, unsigned int regions,
+                                    uint64_t base)
 {
     g_autofree char *options = g_strdup_printf(
         "-accel %s -global memory-testdev.base=0x%" PRIx64
         " -drive if=none,id=d0,file=%s,format=raw"
         " -device ide-hd,drive=d0,secs=1,cyls=1,heads=1 2>>%s",
-        accel, (uint64_t)GUEST_BASE, path, file);
+        accel, base, path, file);
 
-    return testdev_start(LIMIT + 1, options);
+    return testdev_start(regions, options);
+}
+
+static QTestState *start_guest(const char *accel, const char *path,
+                               const char *file)
+{
+    return start_guest_with(accel, path, file, LIMIT + 1, GUEST_BASE);
 }
 
 /* A guest does not notice whether memory has a memslot */
 static void test_guest(void)
 {
-    g_autofree char *path = write_boot_sector();
+    g_autofree char *path = write_boot_sector(GUEST_WORD);
     g_autofree char *file = watch_messages();
     QTestState *qts = start_guest("kvm", path, file);
     QDict *response;
@@ -261,13 +277,12 @@ static void test_guest(void)
     unlink(file);
 }
 
-/* How often the vCPU has left KVM for MMIO */
-static int64_t query_mmio_exits(QTestState *qts)
+/* What KVM has counted of the vCPU: 'mmio_exits', for example */
+static int64_t query_stat(QTestState *qts, const char *name)
 {
     QDict *response = qtest_qmp(qts,
         "{ 'execute': 'query-stats', 'arguments': { 'target': 'vcpu',"
-        " 'providers': [ { 'provider': 'kvm', 'names': [ 'mmio_exits' ] } ] }"
-        "}");
+        " 'providers': [ { 'provider': 'kvm', 'names': [ %s ] } ] } }", name);
     QList *vcpus = qdict_get_qlist(response, "return");
     QDict *vcpu = qobject_to(QDict, qlist_peek(vcpus));
     QDict *stat = qobject_to(QDict, qlist_peek(qdict_get_qlist(vcpu,
@@ -315,7 +330,7 @@ static void test_replace(const char *accel, bool batch)
                           " ret -95";
     const char *stopped = "kvm_set_user_memory_regions as 0 nr 2 flags 0x0"
                           " ret 0";
-    g_autofree char *path = write_boot_sector();
+    g_autofree char *path = write_boot_sector(GUEST_WORD);
     g_autofree char *file = watch_messages();
     g_autofree char *with_trace = g_strdup_printf(
         "%s -trace kvm_set_user_memory_regions", accel);
@@ -325,14 +340,14 @@ static void test_replace(const char *accel, bool batch)
 
     testdev_run(qts, 1, true, "[{'action': 'map', 'first': 32764}]");
     wait_for_increments(qts);
-    mmio_exits = query_mmio_exits(qts);
+    mmio_exits = query_stat(qts, "mmio_exits");
     for (int i = 0; i < REPLACE_TIMES; i++) {
         replace(qts, LIMIT, 1);
         wait_for_increments(qts);
         replace(qts, 1, LIMIT);
     }
     wait_for_increments(qts);
-    g_assert_cmpint(query_mmio_exits(qts), ==, mmio_exits);
+    g_assert_cmpint(query_stat(qts, "mmio_exits"), ==, mmio_exits);
     qtest_quit(qts);
 
     g_assert(g_file_get_contents(file, &messages, NULL, NULL));
@@ -446,12 +461,73 @@ static void test_log_one_by_one(void)
     test_log("kvm,x-memslot-batch=off", false);
 }
 
+/* RAM, a page of which is overlaid and shown again, and the guest's word in it */
+#define OVERLAY_BASE (32 * MiB)
+#define OVERLAY_WORD (48 * MiB)
+#define OVERLAY_TIMES 20
+
+/* Returns how often the vCPU left KVM on a signal meanwhile */
+static int64_t overlay(QTestState *qts)
+{
+    int64_t exits = query_stat(qts, "signal_exits");
+
+    for (int i = 0; i < OVERLAY_TIMES; i++) {
+        wait_for_increments_at(qts, OVERLAY_WORD);
+        testdev_run(qts, 1, true, i % 2 ? "[{'action': 'unmap', 'first': 0}]" :
+                                          "[{'action': 'map', 'first': 0}]");
+    }
+    return query_stat(qts, "signal_exits") - exits;
+}
+
+/*
+ * RAM's memslot goes and comes back while the guest writes to it.  What it wrote
+ * since dirty pages were collected is in no log afterwards, so the vCPU is
+ * stopped where that matters, and the list is made without
+ * KVM_MEMORY_REGIONS_ATOMIC, which KVM would refuse.
+ */
+static void test_overlay_log(void)
+{
+    const char *running = "kvm_set_user_memory_regions as 0 nr 4 flags 0x1";
+    const char *stopped = "kvm_set_user_memory_regions as 0 nr 4 flags 0x0"
+                          " ret 0";
+    g_autofree char *path = write_boot_sector(OVERLAY_WORD);
+    g_autofree char *file = watch_messages();
+    g_autofree char *before = NULL, *after = NULL;
+    QTestState *qts;
+
+    if (!host_has_memory_regions()) {
+        g_test_skip("the host's KVM makes no lists of changes");
+        return;
+    }
+    qts = start_guest_with("kvm -trace kvm_set_user_memory_regions", path, file,
+                           1, OVERLAY_BASE);
+    wait_for_increments_at(qts, OVERLAY_WORD);
+    overlay(qts);
+    before = messages_since(file, 0);
+
+    qtest_qmp_assert_success(qts, "{ 'execute': 'calc-dirty-rate',"
+                             "  'arguments': { 'calc-time': 60,"
+                             "    'mode': 'dirty-bitmap' } }");
+    POLL_UNTIL(query_logging(qts) > 0);
+    g_assert_cmpint(overlay(qts), >=, OVERLAY_TIMES);
+    g_assert_cmpint(query_logging(qts), >, 0);
+    qtest_quit(qts);
+
+    after = messages_since(file, strlen(before));
+    g_assert_cmpint(count(before, running), >=, 1);
+    g_assert_cmpint(count(after, running), ==, 0);
+    g_assert_cmpint(count(after, stopped), ==, OVERLAY_TIMES);
+    unlink(path);
+    unlink(file);
+}
+
 void add_memslots_cases(void)
 {
     migration_test_add("/postern/memslots/log-batch", test_log_batch);
     migration_test_add("/postern/memslots/log-one-by-one", test_log_one_by_one);
     migration_test_add("/postern/memslots/replace-batch", test_replace_batch);
     migration_test_add("/postern/memslots/replace-stop", test_replace_stop);
+    migration_test_add("/postern/memslots/overlay-log", test_overlay_log);
     migration_test_add("/postern/memslots/query", test_query);
     migration_test_add("/postern/memslots/query-tcg", test_query_tcg);
     migration_test_add("/postern/memslots/full", test_full);

@@ -481,6 +481,53 @@ static void check_dirty(bool first, bool second)
 		TEST_ASSERT(test_and_clear_dirty(1), "slot 1 should log");
 }
 
+/*
+ * A list for running vCPUs must not delete or move what logs: what they write
+ * until then would be in no log.
+ */
+static void test_dirty_log_atomic(struct mb_list *list)
+{
+	struct slot moved = model[0];
+	uint32_t failed;
+	int r;
+
+	moved.place = 40;
+	guest_access(model[0].place, page_stamp(0), (uint64_t[]) {0});
+	for (int i = 0; i < 2; i++) {
+		if (i) {
+			add_change(list, 0, &moved);
+		} else {
+			mb_add(list, FIRST_SLOT, 0, 0, 0, NULL);
+			add_change(list, 0, &model[0]);
+		}
+		r = __mb_set(vm, list, KVM_MEMORY_REGIONS_ATOMIC, &failed);
+		TEST_ASSERT(r && errno == EBUSY && !failed, "got %d, errno %d at %u", r,
+			    errno, failed);
+		list->nr = 0;
+	}
+	TEST_ASSERT(test_and_clear_dirty(0), "the log should be whole");
+
+	/* Whether it logs can change. */
+	model[1].flags = 0;
+	add_change(list, 1, &model[1]);
+	mb_set(vm, list, KVM_MEMORY_REGIONS_ATOMIC);
+	model[1].flags = KVM_MEM_LOG_DIRTY_PAGES;
+	add_change(list, 1, &model[1]);
+	mb_set(vm, list, KVM_MEMORY_REGIONS_ATOMIC);
+	check_dirty(true, true);
+}
+
+/* What is made anew begins with a log of its own. */
+static void test_dirty_log_anew(struct mb_list *list)
+{
+	guest_access(model[0].place, page_stamp(0), (uint64_t[]) {0});
+	mb_add(list, FIRST_SLOT, 0, 0, 0, NULL);
+	add_change(list, 0, &model[0]);
+	mb_set(vm, list, 0);
+	TEST_ASSERT(!test_and_clear_dirty(0), "the log should be empty");
+	check_dirty(true, true);
+}
+
 static void test_dirty_log(struct mb_list *list)
 {
 	const struct kvm_userspace_memory_region2 bad = { .slot = FIRST_SLOT + 9 };
@@ -509,6 +556,8 @@ static void test_dirty_log(struct mb_list *list)
 	set_list(list, EINVAL, 1);
 	TEST_ASSERT(test_and_clear_dirty(0), "the log should be whole");
 	check_dirty(true, true);
+	test_dirty_log_atomic(list);
+	test_dirty_log_anew(list);
 
 	model[1].flags = 0;
 	add_change(list, 1, &model[1]);
