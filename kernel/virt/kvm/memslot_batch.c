@@ -35,6 +35,7 @@
 #include <linux/kvm_host.h>
 #include <linux/kvm.h>
 #include <linux/lockdep.h>
+#include <linux/rcuwait.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -197,6 +198,20 @@ static int memslot_batch_make(struct kvm *kvm, struct memslot_batch *batch)
 	return 0;
 }
 
+/*
+ * The sets can't be swapped while the primary MMU invalidates memory of the VM's
+ * process, which can take long.  Wait for that before any fault is refused: else
+ * vCPUs would spin until kvm_swap_active_memslots() has waited for it.  There is
+ * a wait there still, for what begins to be invalidated after this.
+ */
+static void memslot_batch_drain(struct kvm *kvm)
+{
+	/* slots_lock is held: no one else waits. */
+	rcuwait_wait_event(&kvm->mn_memslots_update_rcuwait,
+			   !READ_ONCE(kvm->mn_active_invalidate_count),
+			   TASK_UNINTERRUPTIBLE);
+}
+
 /* Before any fault is refused, see kvm_memslot_batch_in_progress(). */
 static void memslot_batch_begin(struct kvm *kvm)
 {
@@ -349,6 +364,7 @@ static void memslot_batch_commit(struct kvm *kvm, struct memslot_batch *batch)
 	u32 i;
 
 	if (batch->zaps) {
+		memslot_batch_drain(kvm);
 		memslot_batch_block(kvm, batch);
 		memslot_batch_zap(kvm, batch);
 	}

@@ -3,7 +3,9 @@
  * KVM_SET_USER_MEMORY_REGIONS: lists of changes, at random and on purpose, next
  * to a model; what the guest sees of each place is what tells.
  */
+#include <pthread.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #include "kvm_memslot_batch_util.h"
@@ -607,6 +609,99 @@ static void test_userfault(struct mb_list *list)
 	clear_model(list);
 }
 
+/* Memory that is in no memslot, which mprotect() takes long for. */
+#define SLOW_SIZE	(32ul << 20)
+#define SLOW_TRIES	100
+
+static bool slow_stop;
+static pid_t setter_tid;
+static bool setter_done;
+
+static void *protect_slowly(void *slow)
+{
+	for (int prot = PROT_READ; !READ_ONCE(slow_stop); prot ^= PROT_WRITE)
+		TEST_ASSERT(!mprotect(slow, SLOW_SIZE, prot), "mprotect() failed: errno %d",
+			    errno);
+	return NULL;
+}
+
+static void *set_in_thread(void *list)
+{
+	WRITE_ONCE(setter_tid, syscall(SYS_gettid));
+	mb_set(vm, list, 0);
+	WRITE_ONCE(setter_done, true);
+	return NULL;
+}
+
+/* Does the thread with the list sleep where no signal wakes it? */
+static bool setter_waits(void)
+{
+	char path[64], state = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", READ_ONCE(setter_tid));
+	file = fopen(path, "r");
+	if (!file)
+		return false;
+	if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+		state = 0;
+	fclose(file);
+	return state == 'D';
+}
+
+/* Let another thread change both memslots; does the guest get on meanwhile? */
+static bool get_on_while_waiting(struct mb_list *list)
+{
+	bool got_on = false;
+	pthread_t setter;
+
+	for (int i = 0; i < 2; i++)
+		mb_add(list, FIRST_SLOT + i, 0, 0, 0, NULL);
+	for (int i = 0; i < 2; i++)
+		add_change(list, i, &model[i]);
+	setter_tid = 0;
+	setter_done = false;
+	pthread_create(&setter, NULL, set_in_thread, list);
+	while (!READ_ONCE(setter_done) && !setter_waits())
+		sched_yield();
+	if (!READ_ONCE(setter_done)) {
+		check_place(0);
+		/* A thread that ends may have to wait, too. */
+		got_on = setter_waits() && !READ_ONCE(setter_done);
+	}
+	pthread_join(setter, NULL);
+	return got_on;
+}
+
+/*
+ * A list has to wait for what the process is doing to its memory.  vCPUs go on
+ * while it does.  A list may also be early or late for that, so try many times.
+ */
+static void test_slow_notifier(struct mb_list *list)
+{
+	pthread_t thread;
+	void *slow;
+	int tries;
+
+	slow = mmap(NULL, SLOW_SIZE, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	TEST_ASSERT(slow != MAP_FAILED, "mmap() failed: errno %d", errno);
+	madvise(slow, SLOW_SIZE, MADV_NOHUGEPAGE);
+	memset(slow, 1, SLOW_SIZE);
+
+	make_two(list);
+	slow_stop = false;
+	pthread_create(&thread, NULL, protect_slowly, slow);
+	for (tries = 1; !get_on_while_waiting(list); tries++)
+		TEST_ASSERT(tries < SLOW_TRIES, "the guest never got on");
+	WRITE_ONCE(slow_stop, true);
+	pthread_join(thread, NULL);
+	pr_info("the guest went on at the %d. list\n", tries);
+	munmap(slow, SLOW_SIZE);
+	check_all();
+	clear_model(list);
+}
+
 /*
  * Metadata of a memslot that the host can't have memory for: with shadow paging
  * there are 8 bytes a page.  The kernel complains in its log.
@@ -712,6 +807,7 @@ int main(int argc, char *argv[])
 	test_bad_lists(&list);
 	test_dirty_log(&list);
 	test_userfault(&list);
+	test_slow_notifier(&list);
 	if (no_memory)
 		test_no_memory(&list);
 	test_random(&list);
