@@ -27,7 +27,8 @@
  * copies first, as they are one by one, but all at once: two swaps and two grace
  * periods, however many changes.  KVM's own accesses to them fail meanwhile.
  *
- * Lock order: slots_lock, slots_arch_lock, mmu_lock.
+ * Lock order: slots_lock, slots_arch_lock, mmu_lock.  The list is copied from
+ * userspace with slots_lock held, so mmap_lock comes after that, too.
  *
  * Copyright 2026 Postern developers
  */
@@ -57,7 +58,7 @@ struct memslot_change {
 };
 
 struct memslot_batch {
-	const struct kvm_userspace_memory_region2 *regions;
+	struct kvm_userspace_memory_region2 *regions;
 	struct memslot_change *changes;
 	unsigned long *made;	/* ids of memslots that the list has made or changed */
 	u32 nr;
@@ -429,10 +430,42 @@ static int memslot_batch_run(struct kvm *kvm, struct memslot_batch *batch)
 	return r;
 }
 
+/*
+ * Up to 10 MiB, which count as the caller's memory.  With slots_lock held, so
+ * that however many threads have lists for a VM, there is one copy.
+ */
+static int memslot_batch_copy(struct memslot_batch *batch, u64 user)
+{
+	batch->regions = kvmalloc_array(batch->nr, sizeof(*batch->regions),
+					GFP_KERNEL_ACCOUNT);
+	if (!batch->regions)
+		return -ENOMEM;
+
+	if (copy_from_user(batch->regions, u64_to_user_ptr(user),
+			   batch->nr * sizeof(*batch->regions)))
+		return -EFAULT;
+
+	batch->as_id = batch->regions[0].slot >> 16;
+	return 0;
+}
+
+static int memslot_batch_alloc(struct memslot_batch *batch)
+{
+	batch->changes = kvcalloc(batch->nr, sizeof(*batch->changes), GFP_KERNEL_ACCOUNT);
+	batch->made = bitmap_zalloc(KVM_USER_MEM_SLOTS, GFP_KERNEL_ACCOUNT);
+	return batch->changes && batch->made ? 0 : -ENOMEM;
+}
+
+static void memslot_batch_free(struct memslot_batch *batch)
+{
+	bitmap_free(batch->made);
+	kvfree(batch->changes);
+	kvfree(batch->regions);
+}
+
 static int memslot_batch_set(struct kvm *kvm, const struct kvm_user_memory_regions *list,
 			     u32 *failed)
 {
-	struct kvm_userspace_memory_region2 *regions;
 	struct memslot_batch batch = {
 		.nr = list->nr,
 		.failed = list->nr,
@@ -448,26 +481,16 @@ static int memslot_batch_set(struct kvm *kvm, const struct kvm_user_memory_regio
 	if (!list->nr)
 		return 0;
 
-	regions = vmemdup_array_user(u64_to_user_ptr(list->regions), list->nr,
-				     sizeof(*regions));
-	if (IS_ERR(regions))
-		return PTR_ERR(regions);
-
-	r = -ENOMEM;
-	batch.regions = regions;
-	batch.as_id = regions[0].slot >> 16;
-	batch.changes = kvcalloc(list->nr, sizeof(*batch.changes), GFP_KERNEL_ACCOUNT);
-	batch.made = bitmap_zalloc(KVM_USER_MEM_SLOTS, GFP_KERNEL_ACCOUNT);
-	if (batch.changes && batch.made) {
-		mutex_lock(&kvm->slots_lock);
+	mutex_lock(&kvm->slots_lock);
+	r = memslot_batch_copy(&batch, list->regions);
+	if (!r)
+		r = memslot_batch_alloc(&batch);
+	if (!r)
 		r = memslot_batch_run(kvm, &batch);
-		mutex_unlock(&kvm->slots_lock);
-	}
-	*failed = batch.failed;
+	memslot_batch_free(&batch);
+	mutex_unlock(&kvm->slots_lock);
 
-	bitmap_free(batch.made);
-	kvfree(batch.changes);
-	kvfree(regions);
+	*failed = batch.failed;
 	return r;
 }
 

@@ -4,8 +4,11 @@
  * to a model; what the guest sees of each place is what tells.
  */
 #include <pthread.h>
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "kvm_memslot_batch_util.h"
@@ -722,6 +725,79 @@ static void test_no_memory(struct mb_list *list)
 #endif
 }
 
+#define CGROUP		"/sys/fs/cgroup/memslot_batch_test"
+
+static bool write_file(const char *path, const char *s)
+{
+	int fd = open(path, O_WRONLY);
+	bool done;
+
+	if (fd < 0)
+		return false;
+	done = write(fd, s, strlen(s)) == strlen(s);
+	close(fd);
+	return done;
+}
+
+/* The most memory that the cgroup has had. */
+static size_t cgroup_peak(void)
+{
+	FILE *file = fopen(CGROUP "/memory.peak", "r");
+	size_t peak = 0;
+
+	TEST_ASSERT(file && fscanf(file, "%zu", &peak) == 1, "no memory.peak: errno %d",
+		    errno);
+	fclose(file);
+	return peak;
+}
+
+static void run_accounted(void)
+{
+	struct mb_list list;
+	size_t before, size;
+	uint32_t failed;
+	int r;
+
+	if (!write_file(CGROUP "/cgroup.procs", "0"))
+		exit(KSFT_SKIP);
+
+	vm = vm_create_barebones();
+	mb_list_init(&list, kvm_check_cap(KVM_CAP_MEMORY_REGIONS));
+	size = list.max * sizeof(*list.regions);
+	memset(list.regions, 0, size);
+
+	/* There is no such memslot to be deleted. */
+	list.nr = 1;
+	r = __mb_set(vm, &list, 0, &failed);
+	TEST_ASSERT(r && errno == EINVAL, "got %d, errno %d", r, errno);
+	before = cgroup_peak();
+	list.nr = list.max;
+	r = __mb_set(vm, &list, 0, &failed);
+	TEST_ASSERT(r && errno == EINVAL && !failed, "got %d, errno %d at %u", r, errno,
+		    failed);
+	TEST_ASSERT(cgroup_peak() >= before + size, "%zu bytes for a list of %zu",
+		    cgroup_peak() - before, size);
+	exit(0);
+}
+
+/* What the kernel has of a list is the caller's memory. */
+static void test_accounted(void)
+{
+	int status;
+	pid_t pid;
+
+	write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+	mkdir(CGROUP, 0755);
+	pid = fork();
+	TEST_ASSERT(pid >= 0, "fork() failed: errno %d", errno);
+	if (!pid)
+		run_accounted();
+	TEST_ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	rmdir(CGROUP);
+	__TEST_REQUIRE(status != KSFT_SKIP << 8, "no cgroup can be made");
+	TEST_ASSERT(!status, "status 0x%x", status);
+}
+
 /* All there may be, and away with them; twice, as ids are to be free again. */
 static void test_many(void)
 {
@@ -761,11 +837,14 @@ static void test_many(void)
 int main(int argc, char *argv[])
 {
 	int opt, seed = time(NULL);
-	bool no_memory = false;
+	bool no_memory = false, accounted = false;
 	struct mb_list list;
 
-	while ((opt = getopt(argc, argv, "hms:i:")) != -1) {
+	while ((opt = getopt(argc, argv, "hams:i:")) != -1) {
 		switch (opt) {
+		case 'a':
+			accounted = true;
+			break;
 		case 'm':
 			no_memory = true;
 			break;
@@ -776,7 +855,8 @@ int main(int argc, char *argv[])
 			nr_iterations = atoi_positive("Number of lists", optarg);
 			break;
 		default:
-			printf("usage: %s [-m] [-s SEED] [-i LISTS]\n"
+			printf("usage: %s [-a] [-m] [-s SEED] [-i LISTS]\n"
+			       "-a also makes a cgroup, to see whose memory a list is\n"
 			       "-m also tries ENOMEM, with shadow paging only\n", argv[0]);
 			exit(opt == 'h' ? 0 : 1);
 		}
@@ -795,6 +875,9 @@ int main(int argc, char *argv[])
 	TEST_ASSERT(mem != MAP_FAILED, "mmap() failed: errno %d", errno);
 	for (int i = 0; i < NR_PAGES; i++)
 		*page_word(i) = page_stamp(i);
+
+	if (accounted)
+		test_accounted();
 
 	vm = vm_create_with_one_vcpu(&vcpu, guest_code);
 	virt_map(vm, BASE_GPA, BASE_GPA, NR_PLACES);
