@@ -11,17 +11,26 @@
 #ifdef CONFIG_KVM_MEMSLOT_BATCH
 
 /**
- * kvm_memslot_batch_in_progress - do faults wait for memslots to change?
+ * kvm_memslot_batch_refuses - does a fault have to wait for memslots to change?
  * @kvm: the VM
+ * @gfn: what is to be mapped
  *
  * Whoever tries a fault again without leaving its section of kvm->srcu must
- * give up when this is true: it gets nowhere before that section ends.
+ * give up when this is true: faults on @gfn are refused until that section ends.
+ * Called without mmu_lock it may be wrong, but not for ever: a fault that is
+ * refused next time can be asked about again.
  *
- * Return: true while faults may be refused on what is deleted or moved.
+ * Return: true while a list of changes refuses faults on @gfn.
  */
-static inline bool kvm_memslot_batch_in_progress(struct kvm *kvm)
+static inline bool kvm_memslot_batch_refuses(struct kvm *kvm, gfn_t gfn)
 {
-	return READ_ONCE(kvm->memslot_batch_in_progress);
+	/*
+	 * It is the list that keeps the range, whoever has added to it: ranges
+	 * add up as long as anybody refuses faults.
+	 */
+	return READ_ONCE(kvm->memslot_batch_refuses) &&
+	       gfn >= READ_ONCE(kvm->mmu_invalidate_range_start) &&
+	       gfn < READ_ONCE(kvm->mmu_invalidate_range_end);
 }
 
 /**
@@ -50,7 +59,7 @@ bool kvm_arch_memslot_batch_zap_all(struct kvm *kvm);
 
 #else /* !CONFIG_KVM_MEMSLOT_BATCH */
 
-static inline bool kvm_memslot_batch_in_progress(struct kvm *kvm)
+static inline bool kvm_memslot_batch_refuses(struct kvm *kvm, gfn_t gfn)
 {
 	return false;
 }

@@ -213,12 +213,6 @@ static void memslot_batch_drain(struct kvm *kvm)
 			   TASK_UNINTERRUPTIBLE);
 }
 
-/* Before any fault is refused, see kvm_memslot_batch_in_progress(). */
-static void memslot_batch_begin(struct kvm *kvm)
-{
-	WRITE_ONCE(kvm->memslot_batch_in_progress, true);
-}
-
 /*
  * Refuse faults on what is deleted or moved.  They go on with kvm->srcu held
  * from looking up the memslot, and look at this with mmu_lock held.
@@ -237,17 +231,17 @@ static void memslot_batch_block(struct kvm *kvm, const struct memslot_batch *bat
 		end = max(end, old->base_gfn + old->npages);
 	}
 
-	memslot_batch_begin(kvm);
-
 	KVM_MMU_LOCK(kvm);
 	kvm_mmu_invalidate_begin(kvm);
 	kvm_mmu_invalidate_range_add(kvm, start, end);
+	WRITE_ONCE(kvm->memslot_batch_refuses, true);
 	KVM_MMU_UNLOCK(kvm);
 }
 
 static void memslot_batch_unblock(struct kvm *kvm)
 {
 	KVM_MMU_LOCK(kvm);
+	WRITE_ONCE(kvm->memslot_batch_refuses, false);
 	kvm_mmu_invalidate_end(kvm);
 	KVM_MMU_UNLOCK(kvm);
 }
@@ -335,7 +329,6 @@ static int memslot_batch_invalidate(struct kvm *kvm, struct memslot_batch *batch
 		kvm_replace_memslot(kvm, c->valid, c->invalid);
 	}
 
-	memslot_batch_begin(kvm);
 	kvm_swap_active_memslots(kvm, batch->as_id);
 	mutex_lock(&kvm->slots_arch_lock);
 
@@ -426,7 +419,6 @@ static int memslot_batch_run(struct kvm *kvm, struct memslot_batch *batch)
 		mutex_unlock(&kvm->slots_arch_lock);
 	}
 
-	WRITE_ONCE(kvm->memslot_batch_in_progress, false);
 	return r;
 }
 
