@@ -4,9 +4,8 @@
  * to a model; what the guest sees of each place is what tells.
  */
 #include <pthread.h>
-#include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -70,6 +69,61 @@ static void guest_code(void)
 		}
 	}
 }
+
+#ifdef __x86_64__
+#include "svm_util.h"
+
+#define PTE_HUGE	0x87ull	/* a large page that is present, writable, the user's */
+#define PTE_TABLE	0x07ull
+
+static uint64_t nested_cr3;
+
+static void hypervisor_code(struct svm_test_data *svm)
+{
+	unsigned long stack[256];
+
+	generic_svm_setup(svm, guest_code, &stack[ARRAY_SIZE(stack)]);
+	svm->vmcb->control.nested_ctl = SVM_NESTED_CTL_NP_ENABLE;
+	svm->vmcb->control.nested_cr3 = nested_cr3;
+	run_guest(svm->vmcb, svm->vmcb_gpa);
+	GUEST_FAIL("unexpected exit 0x%x", svm->vmcb->control.exit_code);
+}
+
+static uint64_t *alloc_table(uint64_t *gpa)
+{
+	vm_vaddr_t gva = vm_vaddr_alloc_page(vm);
+
+	*gpa = addr_gva2gpa(vm, gva);
+	return addr_gva2hva(vm, gva);
+}
+
+/* A VM whose guest runs guest_code() as a guest of its own, with nested paging. */
+static bool make_nested_vm(void)
+{
+	uint64_t *pgd, *pud, pud_gpa;
+	vm_vaddr_t svm_gva;
+
+	if (!kvm_cpu_has(X86_FEATURE_SVM) || !kvm_cpu_has(X86_FEATURE_NPT))
+		return false;
+
+	vm = vm_create_with_one_vcpu(&vcpu, hypervisor_code);
+	virt_map(vm, BASE_GPA, BASE_GPA, NR_PLACES);
+	pgd = alloc_table(&nested_cr3);
+	pud = alloc_table(&pud_gpa);
+	pgd[0] = pud_gpa | PTE_TABLE;
+	for (int i = 0; i < 8; i++)
+		pud[i] = (uint64_t)i << 30 | PTE_HUGE;
+	sync_global_to_guest(vm, nested_cr3);
+	vcpu_alloc_svm(vm, &svm_gva);
+	vcpu_args_set(vcpu, 1, svm_gva);
+	return true;
+}
+#else
+static bool make_nested_vm(void)
+{
+	return false;
+}
+#endif
 
 static bool is_mmio(int place)
 {
@@ -727,18 +781,6 @@ static void test_no_memory(struct mb_list *list)
 
 #define CGROUP		"/sys/fs/cgroup/memslot_batch_test"
 
-static bool write_file(const char *path, const char *s)
-{
-	int fd = open(path, O_WRONLY);
-	bool done;
-
-	if (fd < 0)
-		return false;
-	done = write(fd, s, strlen(s)) == strlen(s);
-	close(fd);
-	return done;
-}
-
 /* The most memory that the cgroup has had. */
 static size_t cgroup_peak(void)
 {
@@ -758,7 +800,7 @@ static void run_accounted(void)
 	uint32_t failed;
 	int r;
 
-	if (!write_file(CGROUP "/cgroup.procs", "0"))
+	if (!mb_write(CGROUP "/cgroup.procs", "0"))
 		exit(KSFT_SKIP);
 
 	vm = vm_create_barebones();
@@ -786,7 +828,7 @@ static void test_accounted(void)
 	int status;
 	pid_t pid;
 
-	write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+	mb_write("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
 	mkdir(CGROUP, 0755);
 	pid = fork();
 	TEST_ASSERT(pid >= 0, "fork() failed: errno %d", errno);
@@ -796,6 +838,57 @@ static void test_accounted(void)
 	rmdir(CGROUP);
 	__TEST_REQUIRE(status != KSFT_SKIP << 8, "no cgroup can be made");
 	TEST_ASSERT(!status, "status 0x%x", status);
+}
+
+#define KILLED_SLOTS	4096
+#define KILLED_TIMES	8
+
+static void make_lists_until_killed(int ready)
+{
+	struct mb_list list;
+	int i;
+
+	vm = vm_create_barebones();
+	mb_list_init(&list, 2 * KILLED_SLOTS);
+	for (;;) {
+		for (i = 0; i < KILLED_SLOTS; i++)
+			mb_add(&list, i, 0, place_gpa(i), page_size, mem);
+		mb_set(vm, &list, 0);
+		/* With all of them there, too. */
+		for (i = 0; i < KILLED_SLOTS; i++)
+			mb_add(&list, i, 0, 0, 0, NULL);
+		for (i = 0; i < KILLED_SLOTS; i++)
+			mb_add(&list, i, 0, place_gpa(i + 1), page_size, mem);
+		mb_set(vm, &list, 0);
+		TEST_ASSERT(write(ready, "", 1) == 1, "write() failed: errno %d", errno);
+		for (i = 0; i < KILLED_SLOTS; i++)
+			mb_add(&list, i, 0, 0, 0, NULL);
+		mb_set(vm, &list, 0);
+	}
+}
+
+/* A process that is killed while it makes a list, wherever that is. */
+static void test_killed(void)
+{
+	int status, fds[2];
+	pid_t pid;
+	char c;
+
+	for (int i = 0; i < KILLED_TIMES; i++) {
+		TEST_ASSERT(!pipe(fds), "pipe() failed: errno %d", errno);
+		pid = fork();
+		TEST_ASSERT(pid >= 0, "fork() failed: errno %d", errno);
+		if (!pid)
+			make_lists_until_killed(fds[1]);
+		close(fds[1]);
+		TEST_ASSERT(read(fds[0], &c, 1) == 1, "the child has ended");
+		usleep(below(40000));
+		kill(pid, SIGKILL);
+		TEST_ASSERT_EQ(waitpid(pid, &status, 0), pid);
+		TEST_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
+			    "status 0x%x", status);
+		close(fds[0]);
+	}
 }
 
 /* All there may be, and away with them; twice, as ids are to be free again. */
@@ -834,9 +927,42 @@ static void test_many(void)
 	mb_list_free(&list);
 }
 
+/* All that compares the guest's view with the model. */
+static void run_tests(struct mb_list *list)
+{
+	check_all();
+	test_sequence(list);
+	test_twice(list);
+	test_bad_regions(list);
+	test_bad_lists(list);
+	test_dirty_log(list);
+	test_userfault(list);
+	test_random(list);
+}
+
+/* A guest of the guest: page tables are shadowed although there is TDP. */
+static void run_nested(struct mb_list *list)
+{
+	uint32_t failed;
+	int r;
+
+	if (!make_nested_vm())
+		return;
+
+	nr_iterations = DIV_ROUND_UP(nr_iterations, 8);
+	run_tests(list);
+	make_two(list);
+	mb_add(list, FIRST_SLOT, 0, 0, 0, NULL);
+	r = __mb_set(vm, list, KVM_MEMORY_REGIONS_ATOMIC, &failed);
+	TEST_ASSERT(r && errno == EOPNOTSUPP, "nothing is shadowed: got %d, errno %d", r, errno);
+	list->nr = 0;
+	clear_model(list);
+	kvm_vm_free(vm);
+}
+
 int main(int argc, char *argv[])
 {
-	int opt, seed = time(NULL);
+	int opt, seed = time(NULL), warnings = mb_warnings();
 	bool no_memory = false, accounted = false;
 	struct mb_list list;
 
@@ -878,25 +1004,24 @@ int main(int argc, char *argv[])
 
 	if (accounted)
 		test_accounted();
+	test_killed();
 
 	vm = vm_create_with_one_vcpu(&vcpu, guest_code);
 	virt_map(vm, BASE_GPA, BASE_GPA, NR_PLACES);
 	mb_list_init(&list, MAX_LIST + NR_SLOTS);
 
-	check_all();
-	test_sequence(&list);
-	test_twice(&list);
-	test_bad_regions(&list);
-	test_bad_lists(&list);
-	test_dirty_log(&list);
-	test_userfault(&list);
+	run_tests(&list);
 	test_slow_notifier(&list);
+	test_many();
+	TEST_ASSERT_EQ(mb_warnings(), warnings);
+	/* The kernel warns about that. */
 	if (no_memory)
 		test_no_memory(&list);
-	test_random(&list);
-	test_many();
-
-	mb_list_free(&list);
+	warnings = mb_warnings();
 	kvm_vm_free(vm);
+
+	run_nested(&list);
+	mb_list_free(&list);
+	TEST_ASSERT_EQ(mb_warnings(), warnings);
 	return 0;
 }

@@ -5,6 +5,9 @@
 #ifndef SELFTEST_KVM_MEMSLOT_BATCH_UTIL_H
 #define SELFTEST_KVM_MEMSLOT_BATCH_UTIL_H
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include "kvm_util.h"
 #include "test_util.h"
 
@@ -41,6 +44,32 @@ mb_add(struct mb_list *list, uint32_t slot, uint32_t flags, uint64_t gpa, uint64
 		.userspace_addr = (unsigned long)hva,
 	};
 	return region;
+}
+
+/* Write a file that is short, of sysfs for example. */
+static inline bool mb_write(const char *path, const char *s)
+{
+	int fd = open(path, O_WRONLY);
+	bool done;
+
+	if (fd < 0)
+		return false;
+	done = write(fd, s, strlen(s)) == strlen(s);
+	close(fd);
+	return done;
+}
+
+/* How many warnings the kernel has given since it booted, if it counts them. */
+static inline int mb_warnings(void)
+{
+	FILE *file = fopen("/sys/kernel/warn_count", "r");
+	int nr = 0;
+
+	if (file) {
+		TEST_ASSERT(fscanf(file, "%d", &nr) == 1, "how many warnings?");
+		fclose(file);
+	}
+	return nr;
 }
 
 /* The caller's errno stays; what is in the list stays, too. */
