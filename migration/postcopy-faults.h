@@ -197,7 +197,7 @@ void postcopy_kvm_userfault_set(const MigrationCapabilityStatusList *caps);
  * postcopy_kvm_userfault_check: may the capability be what it shall become?
  * @old_caps: capabilities as they are
  * @new_caps: as they shall be
- * @errp: names what the host lacks
+ * @errp: names what the host lacks, or says that it is too late
  *
  * Returns: true if so.
  */

@@ -12,6 +12,7 @@
 #include "system/runstate.h"
 #include "migration.h"
 #include "postcopy-faults.h"
+#include "postcopy-ram.h"
 
 #define CAPABILITY MIGRATION_CAPABILITY_POSTCOPY_KVM_USERFAULT
 
@@ -59,7 +60,15 @@ bool postcopy_kvm_userfault_check(const bool *old_caps, const bool *new_caps,
                                   Error **errp)
 {
     ERRP_GUARD();
+    PostcopyState state = postcopy_state_get();
 
+    if (new_caps[CAPABILITY] != old_caps[CAPABILITY] &&
+        (state == POSTCOPY_INCOMING_LISTENING ||
+         state == POSTCOPY_INCOMING_RUNNING)) {
+        error_setg(errp, "Capability 'postcopy-kvm-userfault' cannot be changed"
+                   " once post-copy has begun");
+        return false;
+    }
     if (new_caps[CAPABILITY] && !old_caps[CAPABILITY] &&
         !kvm_userfault_supported(errp)) {
         error_prepend(errp, "Capability 'postcopy-kvm-userfault' cannot be"

@@ -118,12 +118,12 @@ static void test_capability_off(void)
 }
 
 /* Setting it where it cannot work is an error that says why */
-static void assert_refused(QTestState *who, const char *reason)
+static void assert_refused(QTestState *who, bool state, const char *reason)
 {
     QDict *rsp = qtest_qmp(who, "{ 'execute': 'migrate-set-capabilities',"
                            "  'arguments': { 'capabilities': ["
                            "    { 'capability': '" CAPABILITY "',"
-                           "      'state': true } ] } }");
+                           "      'state': %i } ] } }", state);
     const char *desc;
 
     g_assert_true(qdict_haskey(rsp, "error"));
@@ -131,7 +131,7 @@ static void assert_refused(QTestState *who, const char *reason)
     g_test_message("%s", desc);
     g_assert_nonnull(strstr(desc, reason));
     qobject_unref(rsp);
-    g_assert_false(get_capability(who));
+    g_assert(get_capability(who) == !state);
 }
 
 static void test_capability_refused_kernel(void)
@@ -139,7 +139,7 @@ static void test_capability_refused_kernel(void)
     QTestState *to = start_incoming("");
 
     g_assert_false(get_capability(to));
-    assert_refused(to, "the host kernel lacks KVM userfault");
+    assert_refused(to, true, "the host kernel lacks KVM userfault");
     qtest_quit(to);
 }
 
@@ -147,8 +147,21 @@ static void test_capability_refused_tcg(void)
 {
     QTestState *to = qtest_init("-accel tcg -machine none");
 
-    assert_refused(to, "needs the KVM accelerator");
+    assert_refused(to, true, "needs the KVM accelerator");
     qtest_quit(to);
+}
+
+/* In the middle of post-copy it could have no effect any more */
+static void test_capability_too_late(void)
+{
+    QTestState *from, *to;
+
+    if (!begin(&from, &to, ON, NULL)) {
+        return;
+    }
+    migrate_set_capability(to, CAPABILITY, true);
+    assert_refused(to, false, "once post-copy has begun");
+    finish(from, to, true);
 }
 
 /* ------------------------------------------------------------------------- */
@@ -245,5 +258,7 @@ void add_capability_cases(MigrationTestEnv *env)
     } else {
         migration_test_add("/postern/capability/on", test_capability_on);
         migration_test_add("/postern/capability/off", test_capability_off);
+        migration_test_add("/postern/capability/too-late",
+                           test_capability_too_late);
     }
 }
