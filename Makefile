@@ -7,7 +7,7 @@ MESON_BUILD = build/meson
 
 # Each of them runs ninja in the same folder, which uses all processors itself.
 .NOTPARALLEL:
-.PHONY: all demo check check-debug-kernel check-sanitizers check-upstream
+.PHONY: all demo check check-debug-kernel check-fuzz check-sanitizers check-upstream
 .PHONY: soak bench bench-userfault bench-postcopy bench-memslots shell refresh help distclean prepare
 
 all: prepare
@@ -23,6 +23,10 @@ check: prepare
 # The selftests on a kernel that looks for its own mistakes.
 check-debug-kernel: prepare
 	@scripts/check.sh --suite=debug-kernel $(TESTS)
+
+# Randomized changes of memory regions against a model, for an hour.
+check-fuzz: prepare
+	@scripts/check.sh --suite=fuzz
 
 # The qtests of ours with a QEMU that looks for its own mistakes.
 check-sanitizers: prepare
@@ -75,6 +79,7 @@ help:
 	@echo '                suites: style unit testbed selftest qtest)'
 	@echo 'make check-debug-kernel'
 	@echo '                the KVM selftests on a kernel with KASAN and lockdep'
+	@echo 'make check-fuzz randomized changes of memory regions, for an hour'
 	@echo 'make check-sanitizers'
 	@echo '                our qtests with ASan and UBSan, unit tests with TSan, too'
 	@echo 'make check-upstream'

@@ -174,27 +174,54 @@ typedef struct Fuzz {
     unsigned int operations;
 } Fuzz;
 
+/* Returns whether there was no difference from the model */
+static bool fuzz_run(QTestState *qts, unsigned int seed,
+                     unsigned int operations)
+{
+    QDict *response = qtest_qmp(qts,
+        "{ 'execute': 'x-memory-testdev-fuzz', 'arguments': {"
+        " 'id': 'dev', 'seed': %u, 'operations': %u } }", seed, operations);
+    bool ok = qdict_haskey(response, "return");
+
+    if (!ok) {
+        QDict *error = qdict_get_qdict(response, "error");
+
+        g_test_message("%s", qdict_get_str(error, "desc"));
+        g_test_fail();
+    }
+    qobject_unref(response);
+    return ok;
+}
+
 static void test_fuzz(const void *opaque)
 {
     const Fuzz *fuzz = opaque;
     QTestState *qts = testdev_start(1, fuzz->options);
 
     for (unsigned int i = 0; i < fuzz->seeds; i++) {
-        g_autofree char *desc = NULL;
-        QDict *response = qtest_qmp(qts,
-            "{ 'execute': 'x-memory-testdev-fuzz', 'arguments': {"
-            " 'id': 'dev', 'seed': %u, 'operations': %u } }",
-            fuzz->seed + i, fuzz->operations);
-
-        if (!qdict_haskey(response, "return")) {
-            QDict *error = qdict_get_qdict(response, "error");
-
-            g_test_message("%s", qdict_get_str(error, "desc"));
-            g_test_fail();
-        }
-        qobject_unref(response);
+        fuzz_run(qts, fuzz->seed + i, fuzz->operations);
     }
     qtest_quit(qts);
+}
+
+/* New seeds for an hour, of which a message tells the first */
+static void test_fuzz_hour(void)
+{
+    static const char *const options[] = { "", "-d flatview_check" };
+    unsigned int seed = g_random_int() / 2;
+    gint64 end = g_get_monotonic_time() + 3600LL * G_USEC_PER_SEC;
+    bool ok = true;
+
+    g_test_message("first seed %u", seed);
+    for (unsigned int i = 0; ok && g_get_monotonic_time() < end; i++) {
+        QTestState *qts = testdev_start(1, options[i % 2]);
+
+        for (unsigned int j = 0; ok && j < 20; j++) {
+            ok = fuzz_run(qts, seed++, 50000);
+        }
+        qtest_quit(qts);
+    }
+    g_test_message("next seed %u", seed);
 }
 
 int main(int argc, char **argv)
@@ -221,5 +248,8 @@ int main(int argc, char **argv)
     qtest_add_data_func("/memory/many/checked", "-d flatview_check", test_many);
     qtest_add_data_func("/memory/fuzz/plain", &plain, test_fuzz);
     qtest_add_data_func("/memory/fuzz/checked", &checked, test_fuzz);
+    if (g_test_slow()) {
+        qtest_add_func("/memory/fuzz-hour", test_fuzz_hour);
+    }
     return g_test_run();
 }

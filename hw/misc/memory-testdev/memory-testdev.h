@@ -18,9 +18,12 @@
  * @operations: how many changes to make
  * @errp: the first difference
  *
- * What is compared, after each memory transaction: which region is seen at each
- * page, as the FlatView has it and as an access finds it, and each callback of
- * two listeners.
+ * What is compared, after each memory transaction and for each of several
+ * address spaces: which region is seen where, as the FlatView has it and as an
+ * access finds it, also through an IOMMU; each callback of a listener about a
+ * section; and which ioeventfds and coalesced ranges the listener knows of.
+ * Regions may begin and end within a page.  Address spaces and regions end, and
+ * others take their place.
  *
  * Context: BQL held, in no memory transaction.
  * Returns: false if there was a difference.
