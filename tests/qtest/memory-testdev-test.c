@@ -226,7 +226,7 @@ static void test_fuzz_hour(void)
 
 int main(int argc, char **argv)
 {
-    static const Fuzz plain = { "", 1, 20, 50000 };
+    static const Fuzz plain = { "", 1, 12, 40000 };
     static const Fuzz checked = { "-d flatview_check", 101, 10, 20000 };
 
     g_test_init(&argc, &argv, NULL);
