@@ -43,10 +43,14 @@ void hmp_info_memslots(Monitor *mon, const QDict *qdict)
         }
         for (MemslotRangeList *range = as->value->lacking; range;
              range = range->next) {
-            monitor_printf(mon, "   none: %016" PRIx64 "-%016" PRIx64 " %s\n",
+            const char *refused = range->value->refused;
+
+            monitor_printf(mon, "   none: %016" PRIx64 "-%016" PRIx64
+                           " %s%s%s\n",
                            range->value->guest_address,
                            range->value->guest_address + range->value->size - 1,
-                           range->value->region);
+                           range->value->region,
+                           refused ? " refused: " : "", refused ?: "");
         }
     }
 }

@@ -40,13 +40,17 @@ static Memslot *memslot_info(const KVMSlot *slot)
     return info;
 }
 
-static MemslotRange *lacking_info(const MemoryRegionSection *section)
+static MemslotRange *lacking_info(const KVMLackingSection *lacking)
 {
+    const MemoryRegionSection *section = &lacking->section;
     MemslotRange *info = g_new0(MemslotRange, 1);
 
     info->guest_address = section->offset_within_address_space;
     info->size = int128_get64(section->size);
     info->region = g_strdup(memory_region_name(section->mr));
+    if (lacking->error) {
+        info->refused = g_strdup(strerror(-lacking->error));
+    }
     return info;
 }
 
@@ -69,7 +73,7 @@ static MemslotAddressSpace *address_space_info(KVMState *s, int id)
     }
     for (section = kvm_memslots_first_lacking(kml); section;
          section = kvm_memslots_next_lacking(section)) {
-        QAPI_LIST_APPEND(lacking, lacking_info(&section->section));
+        QAPI_LIST_APPEND(lacking, lacking_info(section));
     }
     return info;
 }

@@ -1,6 +1,9 @@
 /*
  * Changes of memslots that KVM makes in one step
  *
+ * They are collected first, also where KVM cannot make them in one step.  So what
+ * KVM refuses is dealt with in one place.
+ *
  * Copyright (c) 2026 Postern developers
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -12,6 +15,7 @@
 #include "hw/boards.h"
 #include "system/accel-blocker.h"
 #include "system/kvm.h"
+#include "kvm-memslots.h"
 #include "kvm-region-batch.h"
 #include "trace.h"
 
@@ -41,18 +45,67 @@ static unsigned int batch_max(void)
     return batch_off ? 0 : max;
 }
 
-bool kvm_region_batch_begin(KVMMemoryListener *kml)
+/*
+ * So many changes of a list may be refused until they are made one by one.  Each
+ * costs another ioctl for all of the list.
+ */
+#define REFUSED_MAX 16
+
+/* The changes of a list from @first up to those of the next section */
+typedef struct BatchSection {
+    unsigned int first;
+    MemoryRegionSection section;
+} BatchSection;
+
+/* A list cannot have memslots with guest_memfd */
+static bool batch_in_one_step(void)
+{
+    return batch_max() && !machine_require_guest_memfd(current_machine);
+}
+
+void kvm_region_batch_begin(KVMMemoryListener *kml)
 {
     assert(!kml->batch);
 
-    /* A list cannot have memslots with guest_memfd */
-    if (!batch_max() || machine_require_guest_memfd(current_machine)) {
-        return false;
-    }
     kml->batch = g_array_new(false, false,
                              sizeof(struct kvm_userspace_memory_region2));
+    kml->batch_sections = g_array_new(false, false, sizeof(BatchSection));
+    kml->batch_region2 = false;
     kml->batch_error = 0;
-    return true;
+}
+
+static struct kvm_userspace_memory_region2 *batch_region(KVMMemoryListener *kml,
+                                                         unsigned int i)
+{
+    return &g_array_index(kml->batch, struct kvm_userspace_memory_region2, i);
+}
+
+static BatchSection *batch_section(KVMMemoryListener *kml, unsigned int i)
+{
+    return &g_array_index(kml->batch_sections, BatchSection, i);
+}
+
+/* The index in batch_sections of the section that change @i is about, or -1 */
+static int batch_find_section(KVMMemoryListener *kml, unsigned int i)
+{
+    int low = 0, high = kml->batch_sections->len;
+
+    while (low < high) {
+        int middle = (low + high) / 2;
+
+        if (batch_section(kml, middle)->first <= i) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low - 1;
+}
+
+static unsigned int batch_section_end(KVMMemoryListener *kml, unsigned int i)
+{
+    return i + 1 < kml->batch_sections->len ?
+           batch_section(kml, i + 1)->first : kml->batch->len;
 }
 
 static bool may_have_memslot(const MemoryRegionSection *section)
@@ -94,7 +147,31 @@ bool kvm_region_batch_must_stop(KVMMemoryListener *kml, bool overlaps)
         nr += may_have_memslot(&update->section);
     }
     /* What lacks a memslot may get one in addition, for each that goes */
-    return overlaps && (shadowed || nr > batch_max() / 2);
+    return overlaps && (!batch_in_one_step() || shadowed ||
+                        nr > batch_max() / 2);
+}
+
+/* KVM has made a change, or has not */
+static void region_done(KVMMemoryListener *kml,
+                        const struct kvm_userspace_memory_region2 *region,
+                        int ret)
+{
+    KVMSlot *slot;
+
+    trace_kvm_set_user_memory(region->slot >> 16, (uint16_t)region->slot,
+                              region->flags, region->guest_phys_addr,
+                              region->memory_size, region->userspace_addr,
+                              region->guest_memfd, region->guest_memfd_offset,
+                              ret);
+    if (ret < 0) {
+        return;
+    }
+    /* Of a memslot that is deleted it may be the next one with that id, or none */
+    slot = kvm_slots_find_id(&kml->slots, (uint16_t)region->slot);
+    if (slot) {
+        slot->old_flags = region->memory_size ? region->flags : 0;
+        slot->in_kvm = region->memory_size;
+    }
 }
 
 /* Returns 0 or -errno; with @failed the change that the error is about */
@@ -111,6 +188,24 @@ static int batch_ioctl(KVMMemoryListener *kml, uint32_t flags, uint32_t *failed)
     trace_kvm_set_user_memory_regions(kml->as_id, list.nr, flags, ret,
                                       list.failed);
     *failed = list.failed;
+    if (ret == 0) {
+        for (guint i = 0; i < kml->batch->len; i++) {
+            region_done(kml, batch_region(kml, i), ret);
+        }
+    } else if (list.failed < kml->batch->len) {
+        region_done(kml, batch_region(kml, list.failed), ret);
+    }
+    return ret;
+}
+
+static int region_ioctl(KVMMemoryListener *kml,
+                        struct kvm_userspace_memory_region2 *region)
+{
+    int ret = kvm_vm_ioctl(kvm_state, kml->batch_region2 ?
+                                      KVM_SET_USER_MEMORY_REGION2 :
+                                      KVM_SET_USER_MEMORY_REGION, region);
+
+    region_done(kml, region, ret);
     return ret;
 }
 
@@ -118,92 +213,182 @@ static void batch_report(KVMMemoryListener *kml, int ret, uint32_t failed)
 {
     const struct kvm_userspace_memory_region2 *region;
 
+    kml->batch_error = kml->batch_error ?: ret;
     if (failed >= kml->batch->len) {
-        error_report("KVM_SET_USER_MEMORY_REGIONS failed for %u changes: %s",
+        error_report("KVM has refused %u changes of memslots: %s",
                      kml->batch->len, strerror(-ret));
         return;
     }
-    region = &g_array_index(kml->batch, struct kvm_userspace_memory_region2,
-                            failed);
-    error_report("KVM_SET_USER_MEMORY_REGIONS failed at %u of %u changes,"
+    region = batch_region(kml, failed);
+    error_report("KVM has refused %u of %u changes of memslots,"
                  " slot=%d, start=0x%" PRIx64 ", size=0x%" PRIx64 ","
-                 " flags=0x%" PRIx32 ": %s", failed, kml->batch->len,
-                 (uint16_t)region->slot, (uint64_t)region->guest_phys_addr,
-                 (uint64_t)region->memory_size, region->flags, strerror(-ret));
+                 " flags=0x%" PRIx32 ", guest_memfd=%" PRId32 ","
+                 " guest_memfd_offset=0x%" PRIx64 ": %s", failed,
+                 kml->batch->len, (uint16_t)region->slot,
+                 (uint64_t)region->guest_phys_addr,
+                 (uint64_t)region->memory_size, region->flags,
+                 (int32_t)region->guest_memfd,
+                 (uint64_t)region->guest_memfd_offset, strerror(-ret));
+}
+
+/* A section goes on without those memslots that it has */
+static void section_refused(KVMMemoryListener *kml,
+                            const MemoryRegionSection *section, int error)
+{
+    hwaddr start = section->offset_within_address_space;
+    hwaddr last = start + (int128_getlo(section->size) - 1);
+    KVMSlot *slot, *next;
+
+    for (slot = kvm_slots_first(&kml->slots, start, last); slot; slot = next) {
+        next = kvm_slots_next(slot, start, last);
+        if (slot->in_kvm) {
+            struct kvm_userspace_memory_region2 region = {
+                .slot = slot->slot | kml->as_id << 16,
+                .guest_phys_addr = slot->start_addr,
+            };
+
+            if (region_ioctl(kml, &region) < 0) {
+                error_report("KVM does not delete memslot %d", slot->slot);
+                abort();
+            }
+        }
+        kvm_slot_remove(&kml->slots, slot);
+        kvm_slot_free(&kml->slots, slot);
+    }
+    kvm_memslots_lack(kml, section, error);
+}
+
+/* Returns false if what KVM has refused cannot be done without */
+static bool batch_drop(KVMMemoryListener *kml, uint32_t failed, int error)
+{
+    int i = batch_find_section(kml, failed);
+    MemoryRegionSection section;
+    unsigned int first, nr;
+
+    if (i < 0 || !kvm_memslots_may_lack(&batch_section(kml, i)->section)) {
+        return false;
+    }
+
+    section = batch_section(kml, i)->section;
+    first = batch_section(kml, i)->first;
+    nr = batch_section_end(kml, i) - first;
+    g_array_remove_range(kml->batch, first, nr);
+    g_array_remove_index(kml->batch_sections, i);
+    for (; i < kml->batch_sections->len; i++) {
+        batch_section(kml, i)->first -= nr;
+    }
+    section_refused(kml, &section, error);
+    return true;
 }
 
 /*
  * KVM has what is new next to what is old until the step is made. One by one it
- * needs less memory.
+ * needs less memory.  After an error the others are made.
  */
-static int batch_one_by_one(KVMMemoryListener *kml, uint32_t *failed)
+static void batch_one_by_one(KVMMemoryListener *kml)
 {
-    for (*failed = 0; *failed < kml->batch->len; ++*failed) {
-        int ret = kvm_vm_ioctl(kvm_state, KVM_SET_USER_MEMORY_REGION2,
-                               &g_array_index(kml->batch,
-                                    struct kvm_userspace_memory_region2,
-                                    *failed));
+    int ret;
 
-        if (ret < 0) {
-            return ret;
+    for (unsigned int i = 0; i < kml->batch->len; i++) {
+        int section;
+
+        ret = region_ioctl(kml, batch_region(kml, i));
+        if (ret == 0) {
+            continue;
         }
+        section = batch_find_section(kml, i);
+        if (section < 0 ||
+            !kvm_memslots_may_lack(&batch_section(kml, section)->section)) {
+            batch_report(kml, ret, i);
+            continue;
+        }
+        section_refused(kml, &batch_section(kml, section)->section, ret);
+        i = batch_section_end(kml, section) - 1;
     }
-    return 0;
 }
 
-static int batch_set(KVMMemoryListener *kml, uint32_t *failed)
+/*
+ * Make the list but for what is refused and can be done without.  Returns false,
+ * with nothing made, if it is to be made one by one while no vCPU runs.
+ */
+static bool batch_make(KVMMemoryListener *kml, uint32_t flags)
 {
-    int ret = batch_ioctl(kml, 0, failed);
+    for (int refused = 0; refused < REFUSED_MAX; refused++) {
+        uint32_t failed;
+        int ret = batch_ioctl(kml, flags, &failed);
 
-    return ret == -ENOMEM ? batch_one_by_one(kml, failed) : ret;
+        if (ret == 0) {
+            return true;
+        }
+        if (ret == -ENOMEM || ret == -EOPNOTSUPP) {
+            shadowed |= ret == -EOPNOTSUPP;
+            return false;
+        }
+        if (failed >= kml->batch->len || !batch_drop(kml, failed, ret)) {
+            batch_report(kml, ret, failed);
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Make what has been collected so far, and remember the first error */
 static void batch_flush(KVMMemoryListener *kml, bool atomic)
 {
-    uint32_t failed;
-    int ret;
-
     if (!kml->batch->len) {
         return;
     }
-    if (atomic) {
-        ret = batch_ioctl(kml, KVM_MEMORY_REGIONS_ATOMIC, &failed);
-        if (ret == -EOPNOTSUPP || ret == -ENOMEM) {
-            shadowed |= ret == -EOPNOTSUPP;
-            accel_ioctl_inhibit_begin();
-            ret = batch_set(kml, &failed);
-            accel_ioctl_inhibit_end();
+    if (!batch_in_one_step()) {
+        batch_one_by_one(kml);
+    } else if (!atomic) {
+        if (!batch_make(kml, 0)) {
+            batch_one_by_one(kml);
         }
-    } else {
-        ret = batch_set(kml, &failed);
-    }
-    if (ret < 0) {
-        batch_report(kml, ret, failed);
-        kml->batch_error = kml->batch_error ?: ret;
+    } else if (!batch_make(kml, KVM_MEMORY_REGIONS_ATOMIC)) {
+        accel_ioctl_inhibit_begin();
+        if (!batch_make(kml, 0)) {
+            batch_one_by_one(kml);
+        }
+        accel_ioctl_inhibit_end();
     }
     g_array_set_size(kml->batch, 0);
+    g_array_set_size(kml->batch_sections, 0);
 }
 
-int kvm_region_set(KVMMemoryListener *kml,
-                   struct kvm_userspace_memory_region2 *region, bool region2)
+static bool batch_has_room(KVMMemoryListener *kml, uint64_t nr)
 {
-    if (!kml->batch) {
-        return kvm_vm_ioctl(kvm_state, region2 ? KVM_SET_USER_MEMORY_REGION2 :
-                                                 KVM_SET_USER_MEMORY_REGION,
-                            region);
+    return !batch_in_one_step() || kml->batch->len + nr <= batch_max();
+}
+
+void kvm_region_batch_section(KVMMemoryListener *kml,
+                              const MemoryRegionSection *section, uint64_t nr)
+{
+    BatchSection new = { .section = *section };
+
+    /* Up to two changes of each memslot, see kvm_set_user_memory_region() */
+    if (!batch_has_room(kml, 2 * nr)) {
+        batch_flush(kml, false);
     }
-    if (kml->batch->len == batch_max()) {
+    new.first = kml->batch->len;
+    g_array_append_val(kml->batch_sections, new);
+}
+
+void kvm_region_set(KVMMemoryListener *kml,
+                    const struct kvm_userspace_memory_region2 *region,
+                    bool region2)
+{
+    if (!batch_has_room(kml, 1)) {
         batch_flush(kml, false);
     }
     g_array_append_vals(kml->batch, region, 1);
-    return 0;
+    kml->batch_region2 |= region2;
 }
 
 int kvm_region_batch_end(KVMMemoryListener *kml, bool atomic)
 {
     batch_flush(kml, atomic);
     g_clear_pointer(&kml->batch, g_array_unref);
+    g_clear_pointer(&kml->batch_sections, g_array_unref);
     return kml->batch_error;
 }
 

@@ -200,22 +200,17 @@ static int userfault_update_slots(void)
     for (int i = 0; i < kvm_state->nr_as; i++) {
         KVMMemoryListener *kml = kvm_state->as[i].ml;
         KVMSlot *slot;
-        bool batch;
+        int ret;
 
         if (!kml) {
             continue;
         }
-        batch = kvm_region_batch_begin(kml);
+        kvm_region_batch_begin(kml);
         KVM_SLOTS_FOREACH(slot, &kml->slots) {
-            int ret = kvm_set_user_memory_region(kml, slot, false);
-
-            first_error = first_error ?: ret;
+            kvm_set_user_memory_region(kml, slot, false);
         }
-        if (batch) {
-            int ret = kvm_region_batch_end(kml, false);
-
-            first_error = first_error ?: ret;
-        }
+        ret = kvm_region_batch_end(kml, false);
+        first_error = first_error ?: ret;
     }
     return first_error;
 }

@@ -19,7 +19,7 @@
  * the function that hands one to the kernel.
  */
 extern QemuMutex kml_slots_lock;
-int kvm_set_user_memory_region(KVMMemoryListener *kml, KVMSlot *slot, bool new);
+void kvm_set_user_memory_region(KVMMemoryListener *kml, KVMSlot *slot, bool new);
 
 /**
  * kvm_userfault_set_region: give a memslot its userfault bitmap

@@ -22,7 +22,8 @@ typedef struct KVMSlot {
     void *ram;                  /* in QEMU */
     ram_addr_t ram_start_offset;    /* of that, in ram_addr_t */
     int flags;                  /* KVM_MEM_*, as QEMU wants them */
-    int old_flags;              /* as KVM was told the last time */
+    int old_flags;              /* as KVM has them */
+    bool in_kvm;                /* KVM has made it */
     unsigned long *dirty_bmap;  /* what KVM logged; freed with the memslot */
     unsigned long dirty_bmap_size;
     int guest_memfd;            /* -1 if there is none */

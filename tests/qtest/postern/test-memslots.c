@@ -11,7 +11,9 @@
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
 #include "libqtest.h"
+#include "qobject/qnum.h"
 #include "migration/migration-util.h"
+#include "q35.h"
 #include "test-util.h"
 #include "testdev.h"
 
@@ -34,6 +36,11 @@ static QDict *query_address_space(QTestState *qts, QDict **response)
                                                         "address-spaces")));
 }
 
+static uint64_t get_uint(QDict *dict, const char *member)
+{
+    return qnum_get_uint(qobject_to(QNum, qdict_get(dict, member)));
+}
+
 /* The entry of a list for a guest address, or NULL */
 static QDict *find(QDict *as, const char *list, uint64_t addr)
 {
@@ -42,7 +49,7 @@ static QDict *find(QDict *as, const char *list, uint64_t addr)
     QLIST_FOREACH_ENTRY(qdict_get_qlist(as, list), entry) {
         QDict *dict = qobject_to(QDict, qlist_entry_obj(entry));
 
-        if (qdict_get_int(dict, "guest-address") == addr) {
+        if (get_uint(dict, "guest-address") == addr) {
             return dict;
         }
     }
@@ -130,11 +137,34 @@ static void test_query_tcg(void)
     qtest_quit(qts);
 }
 
+#define FLASH_SIZE (256 * KiB)
+#define FLASH_BASE (4 * GiB - FLASH_SIZE)
+
+static char *make_flash(void)
+{
+    char *path = g_strdup_printf("%s/flash", migration_get_env()->tmpfs);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(ftruncate(fd, FLASH_SIZE), ==, 0);
+    close(fd);
+    return path;
+}
+
+/* A command takes the flash's memslot away, and another one gives it back */
+static void use_flash(QTestState *qts)
+{
+    qtest_writeb(qts, FLASH_BASE, 0x70);    /* read the status */
+    qtest_writeb(qts, FLASH_BASE, 0xff);    /* read the array */
+}
+
 /* More than KVM has: what gets none gets one later */
 static void test_full(void)
 {
     g_autofree char *file = watch_messages();
-    g_autofree char *options = g_strdup_printf("-accel kvm -S 2>>%s", file);
+    g_autofree char *flash = make_flash();
+    g_autofree char *options = g_strdup_printf(
+        "-accel kvm -S -drive if=pflash,format=raw,file=%s 2>>%s", flash, file);
     QTestState *qts = testdev_start(LIMIT + 1, options);
     int64_t before = query_used(qts);
     int64_t lacking = before + 1 + RESERVED;
@@ -160,12 +190,15 @@ static void test_full(void)
                               " 'ram' at 0x", lacking);
     g_assert_nonnull(strstr(messages, warning));
 
-    /* One that lacks a memslot, and one that has one: another may have it */
+    use_flash(qts);
+
+    /* One that lacks a memslot, and one whose memslot is kept in reserve */
     testdev_run(qts, 2, false, "[{'action': 'unmap', 'first': 32764},"
                                " {'action': 'unmap', 'first': 0}]");
     as = query_address_space(qts, &response);
     g_assert_cmpint(check_numbers(as), ==, LIMIT - RESERVED);
     g_assert_cmpint(nr_lacking(as), ==, lacking - 2);
+    g_assert_nonnull(find(as, "memslots", FLASH_BASE));
     qobject_unref(response);
 
     testdev_run(qts, LIMIT - 1, true,
@@ -175,7 +208,155 @@ static void test_full(void)
     g_assert_cmpint(nr_lacking(as), ==, 0);
     qobject_unref(response);
     qtest_quit(qts);
+    unlink(flash);
     unlink(file);
+}
+
+/* ivshmem-plain, whose BAR 2 has 64 bits and a memory backend's memory */
+#define IVSHMEM 4
+#define COMMAND 0x04
+#define COMMAND_MEMORY 2
+#define BAR2 0x18
+#define BAR2_GOOD (8 * GiB)
+
+static void set_bar(QTestState *qts, uint64_t addr)
+{
+    postern_pci_write(qts, IVSHMEM, BAR2, addr);
+    postern_pci_write(qts, IVSHMEM, BAR2 + 4, addr >> 32);
+}
+
+/* Memory of a device where KVM has none */
+static void check_refused(QTestState *qts, uint64_t addr)
+{
+    QDict *response, *as = query_address_space(qts, &response);
+    QDict *range = find(as, "lacking", addr);
+
+    g_assert_nonnull(range);
+    g_assert_cmpstr(qdict_get_str(range, "refused"), ==, "Invalid argument");
+    g_assert_null(find(as, "memslots", addr));
+    qobject_unref(response);
+}
+
+static void check_backed(QTestState *qts, uint64_t addr)
+{
+    QDict *response, *as = query_address_space(qts, &response);
+
+    g_assert_null(find(as, "lacking", addr));
+    g_assert_nonnull(find(as, "memslots", addr));
+    qobject_unref(response);
+}
+
+static const uint64_t bad_bars[] = {
+    0x8508000000000000, 0xffff800000000000, 0x7fffffffff000000,
+    /* Beyond the physical addresses of the CPU */
+    0x0000800000000000,
+    /* Half of it is written */
+    0xfffffffff0000000,
+};
+
+/* A guest may put memory of a device where KVM has no memslot for it */
+static void test_refused_bar(QTestState *qts)
+{
+    postern_pci_write(qts, IVSHMEM, COMMAND, COMMAND_MEMORY);
+    for (int i = 0; i < ARRAY_SIZE(bad_bars); i++) {
+        set_bar(qts, bad_bars[i]);
+        check_refused(qts, bad_bars[i]);
+        g_assert_cmphex(qtest_readl(qts, bad_bars[i] + 64), ==, i);
+        qtest_writel(qts, bad_bars[i] + 64, i + 1);
+    }
+    set_bar(qts, BAR2_GOOD);
+    check_backed(qts, BAR2_GOOD);
+    g_assert_cmphex(qtest_readl(qts, BAR2_GOOD + 64), ==, ARRAY_SIZE(bad_bars));
+}
+
+#define FAR (UINT64_C(1) << 63)
+#define FAR_STEP "{'action': 'map', 'first': %d, 'count': %d," \
+                 " 'offset': 9223372036854775808}"
+
+/* Of several changes at the same time, @nr are refused, and the others made */
+static void test_refused_among(QTestState *qts, int nr)
+{
+    g_autofree char *map = g_strdup_printf(
+        "[{'action': 'map', 'first': 0}, " FAR_STEP ","
+        " {'action': 'map', 'first': 38, 'count': 2}]", 1, nr);
+    g_autofree char *unmap = g_strdup_printf(
+        "[{'action': 'unmap', 'first': 0, 'count': %d},"
+        " {'action': 'unmap', 'first': 38, 'count': 2}]", nr + 1);
+    QDict *response, *as;
+    int64_t before = query_used(qts);
+
+    testdev_run(qts, nr + 3, true, map);
+    for (int i = 1; i <= nr; i++) {
+        check_refused(qts, TESTDEV_BASE + FAR + i * TESTDEV_STRIDE);
+    }
+    check_backed(qts, TESTDEV_BASE);
+    check_backed(qts, TESTDEV_BASE + 38 * TESTDEV_STRIDE);
+    check_backed(qts, TESTDEV_BASE + 39 * TESTDEV_STRIDE);
+    g_assert_cmpint(query_used(qts), ==, before + 3);
+
+    testdev_run(qts, nr + 3, true, unmap);
+    as = query_address_space(qts, &response);
+    g_assert_cmpint(check_numbers(as), ==, before);
+    g_assert_cmpint(nr_lacking(as), ==, 0);
+    qobject_unref(response);
+}
+
+static void test_refused_with(const char *accel)
+{
+    g_autofree char *file = watch_messages();
+    g_autofree char *options = g_strdup_printf(
+        "-S -accel %s -object memory-backend-memfd,id=m,size=16M,share=on"
+        " -device ivshmem-plain,memdev=m,addr=%d 2>>%s",
+        accel, IVSHMEM, file);
+    QTestState *qts = testdev_start(40, options);
+    g_autofree char *messages = NULL;
+    static const char first[] =
+        "warning: memory: KVM has refused a memslot for 1 more ranges of"
+        " devices' memory: 'm' at 0x";
+
+    test_refused_bar(qts);
+    test_refused_among(qts, 1);
+    test_refused_among(qts, 30);
+    qtest_quit(qts);
+
+    g_assert(g_file_get_contents(file, &messages, NULL, NULL));
+    /* One warning, or one a second; and no other message about it */
+    g_assert_nonnull(strstr(messages, first));
+    g_assert_null(strstr(messages, "changes of memslots"));
+    unlink(file);
+}
+
+static void test_refused_batch(void)
+{
+    test_refused_with("kvm");
+}
+
+static void test_refused_one_by_one(void)
+{
+    test_refused_with("kvm,x-memslot-batch=off");
+}
+
+/* The guest's own memory has to have its memslots, and QEMU says so */
+static void test_refused_ram(void)
+{
+    const char *argv[] = {
+        getenv("QTEST_QEMU_BINARY"), "-machine", "q35", "-nodefaults",
+        "-display", "none", "-accel", "kvm", "-S",
+        "-cpu", "host,host-phys-bits=off,phys-bits=52",
+        "-m", "64,slots=1,maxmem=1024T",
+        "-object", "memory-backend-ram,id=m,size=128M",
+        "-device", "pc-dimm,memdev=m,addr=0x1000000000000", NULL,
+    };
+    g_autofree char *err = NULL;
+    int status;
+
+    g_assert(g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_STDOUT_TO_DEV_NULL,
+                          NULL, NULL, NULL, &err, &status, NULL));
+    g_assert(!WIFEXITED(status) || WEXITSTATUS(status));
+    g_test_message("%s", err);
+    g_assert_nonnull(strstr(err, "KVM has refused "));
+    g_assert_nonnull(strstr(err, "start=0x1000000000000, size=0x8000000, "));
+    g_assert_nonnull(strstr(err, "Invalid argument"));
 }
 
 /* Where a guest has a word of its own, beyond all that it has of firmware */
@@ -528,6 +709,10 @@ void add_memslots_cases(void)
     migration_test_add("/postern/memslots/replace-batch", test_replace_batch);
     migration_test_add("/postern/memslots/replace-stop", test_replace_stop);
     migration_test_add("/postern/memslots/overlay-log", test_overlay_log);
+    migration_test_add("/postern/memslots/refused-batch", test_refused_batch);
+    migration_test_add("/postern/memslots/refused-one-by-one",
+                       test_refused_one_by_one);
+    migration_test_add("/postern/memslots/refused-ram", test_refused_ram);
     migration_test_add("/postern/memslots/query", test_query);
     migration_test_add("/postern/memslots/query-tcg", test_query_tcg);
     migration_test_add("/postern/memslots/full", test_full);
