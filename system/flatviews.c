@@ -17,8 +17,10 @@
 #include "exec/memory.h"
 #include "exec/memory-internal.h"
 #include "flat-ranges.h"
+#include "flatview-dispatch.h"
 #include "flatview-render.h"
 #include "flatviews.h"
+#include "region-aliases.h"
 
 /*
  * Rendering a window takes a walk from the root, so with more than one window
@@ -51,13 +53,15 @@ static void root_begin(MemoryRegion *root)
 {
     if (root && !root->flatview_windows) {
         root->flatview_windows = g_array_new(false, false, sizeof(AddrWindow));
+        region_aliases_use(root);
     }
 }
 
 static void root_end(MemoryRegion *root)
 {
-    if (root) {
+    if (root && root->flatview_windows) {
         g_clear_pointer(&root->flatview_windows, g_array_unref);
+        region_aliases_unuse(root);
     }
 }
 
@@ -99,7 +103,7 @@ static AddrWindow window_shift(AddrWindow window, Int128 by)
 static void touch_window(MemoryRegion *mr, AddrWindow window)
 {
     AddrWindow outside;
-    MemoryRegion *alias;
+    RegionAlias *alias;
 
     window.start = int128_max(window.start, int128_zero());
     window.end = int128_min(window.end, mr->size);
@@ -114,9 +118,10 @@ static void touch_window(MemoryRegion *mr, AddrWindow window)
     if (mr->container) {
         touch_window(mr->container, outside);
     }
-    QLIST_FOREACH(alias, &mr->aliases, alias_link) {
-        touch_window(alias, window_shift(window,
-                     int128_neg(int128_make64(alias->alias_offset))));
+    for (alias = region_aliases_first(mr); alias;
+         alias = QLIST_NEXT(alias, next)) {
+        touch_window(alias->mr, window_shift(window,
+                     int128_neg(int128_make64(alias->mr->alias_offset))));
     }
 }
 
@@ -285,6 +290,21 @@ FlatView *flatviews_get(MemoryRegion *root)
         root_begin(root);
     }
     return view;
+}
+
+void flatviews_for_each(void (*func)(FlatView *view))
+{
+    GHashTableIter iter;
+    gpointer view;
+
+    assert(bql_locked());
+    if (!flat_views) {
+        return;
+    }
+    g_hash_table_iter_init(&iter, flat_views);
+    while (g_hash_table_iter_next(&iter, NULL, &view)) {
+        func(view);
+    }
 }
 
 void flatviews_update_begin(void)

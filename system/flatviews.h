@@ -51,6 +51,12 @@ void flatviews_forget(MemoryRegion *mr);
 FlatView *flatviews_get(MemoryRegion *root);
 
 /**
+ * flatviews_for_each: do something with each view there is
+ * @func: what to do
+ */
+void flatviews_for_each(void (*func)(FlatView *view));
+
+/**
  * flatviews_update_begin: bring the views up to date
  *
  * Then flatviews_update_root() for each root there is, and

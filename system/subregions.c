@@ -11,6 +11,7 @@
 #include "qemu/interval-tree.h"
 #include "qemu/main-loop.h"
 #include "exec/memory.h"
+#include "region-aliases.h"
 #include "subregions.h"
 
 /* Where the subregions of a priority begin in MemoryRegion::subregions */
@@ -109,10 +110,16 @@ void subregions_insert(MemoryRegion *mr, MemoryRegion *subregion)
     subregion->subregion_serial = serial++;
     list_insert(mr, subregion);
     tree_insert(mr, subregion);
+    if (subregion->enabled) {
+        QLIST_INSERT_HEAD(&mr->enabled_subregions, subregion, enabled_link);
+    }
+    region_aliases_use(subregion);
 }
 
 void subregions_remove(MemoryRegion *mr, MemoryRegion *subregion)
 {
+    region_aliases_unuse(subregion);
+    QLIST_SAFE_REMOVE(subregion, enabled_link);
     list_remove(mr, subregion);
     tree_remove(mr, subregion);
 }
@@ -121,6 +128,15 @@ void subregions_resize(MemoryRegion *mr, MemoryRegion *subregion)
 {
     tree_remove(mr, subregion);
     tree_insert(mr, subregion);
+}
+
+void subregions_enable(MemoryRegion *mr, MemoryRegion *subregion)
+{
+    if (subregion->enabled) {
+        QLIST_INSERT_HEAD(&mr->enabled_subregions, subregion, enabled_link);
+    } else {
+        QLIST_SAFE_REMOVE(subregion, enabled_link);
+    }
 }
 
 static int compare_order(gconstpointer a, gconstpointer b)
@@ -150,12 +166,6 @@ GPtrArray *subregions_find(MemoryRegion *mr, hwaddr first, hwaddr last)
 
 void subregions_destroy(MemoryRegion *mr)
 {
-    MemoryRegion *alias, *next;
-
     g_clear_pointer(&mr->subregion_priorities, g_array_unref);
-    /* Who owns both may end them in any order */
-    QLIST_FOREACH_SAFE(alias, &mr->aliases, alias_link, next) {
-        QLIST_SAFE_REMOVE(alias, alias_link);
-    }
-    QLIST_SAFE_REMOVE(mr, alias_link);
+    region_aliases_forget(mr);
 }

@@ -44,6 +44,13 @@ void subregions_remove(MemoryRegion *mr, MemoryRegion *subregion);
 void subregions_resize(MemoryRegion *mr, MemoryRegion *subregion);
 
 /**
+ * subregions_enable: a subregion has been enabled or disabled
+ * @mr: its container
+ * @subregion: the region
+ */
+void subregions_enable(MemoryRegion *mr, MemoryRegion *subregion);
+
+/**
  * subregions_find: which subregions are in a range of addresses?
  * @mr: their container
  * @first: first address, relative to @mr

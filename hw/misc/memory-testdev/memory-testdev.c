@@ -51,6 +51,15 @@ static hwaddr region_addr(MemoryTestDev *s, uint32_t i, uint64_t offset)
     return s->base + i * s->stride + offset;
 }
 
+/* An object that is a region already is one once more, in place */
+static void region_init(MemoryTestDev *s, uint32_t i)
+{
+    g_autofree char *name = g_strdup_printf("region-%" PRIu32, i);
+
+    memory_region_init_alias(&s->regions[i], OBJECT(s), name, &s->ram,
+                             i * s->region_size, s->region_size);
+}
+
 static void step_region(MemoryTestDev *s, const MemoryTestStep *step,
                         uint32_t i)
 {
@@ -75,6 +84,9 @@ static void step_region(MemoryTestDev *s, const MemoryTestStep *step,
         memory_region_set_enabled(mr, step->action ==
                                       MEMORY_TEST_ACTION_ENABLE);
         break;
+    case MEMORY_TEST_ACTION_INIT:
+        region_init(s, i);
+        break;
     default:
         g_assert_not_reached();
     }
@@ -85,6 +97,7 @@ static bool step_check(MemoryTestDev *s, const MemoryTestStep *step,
                        unsigned long *mapped, Error **errp)
 {
     bool map = step->action == MEMORY_TEST_ACTION_MAP;
+    bool unmapped = map || step->action == MEMORY_TEST_ACTION_INIT;
     bool moves = map || step->action == MEMORY_TEST_ACTION_MOVE;
     uint64_t end = (uint64_t)step->first + step->count;
     uint64_t last;
@@ -110,9 +123,9 @@ static bool step_check(MemoryTestDev *s, const MemoryTestStep *step,
     }
 
     for (uint64_t i = step->first; i < end; i++) {
-        if (test_bit(i, mapped) == map) {
+        if (test_bit(i, mapped) == unmapped) {
             error_setg(errp, "region %" PRIu64 " is %s", i,
-                       map ? "mapped already" : "not mapped");
+                       unmapped ? "mapped already" : "not mapped");
             return false;
         }
         if (map) {
@@ -247,10 +260,7 @@ static void memory_testdev_realize(DeviceState *dev, Error **errp)
     s->regions = g_new0(MemoryRegion, s->nr_regions);
     s->mapped = bitmap_new(s->nr_regions);
     for (uint32_t i = 0; i < s->nr_regions; i++) {
-        g_autofree char *name = g_strdup_printf("region-%" PRIu32, i);
-
-        memory_region_init_alias(&s->regions[i], OBJECT(s), name, &s->ram,
-                                 i * s->region_size, s->region_size);
+        region_init(s, i);
     }
 }
 
