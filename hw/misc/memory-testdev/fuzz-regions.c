@@ -134,6 +134,16 @@ void fuzz_regions_init(Fuzz *fuzz)
     memory_region_add_subregion(&fuzz->root, fuzz->base, &fuzz->region[0].mr);
 }
 
+/*
+ * Address spaces end after a grace period, and then their views after another
+ * one.  A view refers to its regions until it ends.
+ */
+static void wait_for_views(void)
+{
+    drain_call_rcu();
+    drain_call_rcu();
+}
+
 void fuzz_regions_destroy(Fuzz *fuzz)
 {
     for (int i = 0; i < NR_REGIONS; i++) {
@@ -144,9 +154,9 @@ void fuzz_regions_destroy(Fuzz *fuzz)
         }
     }
     address_space_destroy_free(fuzz->target_as);
-    /* Address spaces end later, then their views, which refer to all of it */
-    drain_call_rcu();
-    drain_call_rcu();
+    /* The next update lets go of its view, and of those of other spaces */
+    fuzz_commit_all(fuzz);
+    wait_for_views();
     for (int i = 0; i < NR_REGIONS; i++) {
         object_unparent(OBJECT(&fuzz->region[i].mr));
     }
@@ -184,6 +194,7 @@ void fuzz_init_again(Fuzz *fuzz)
             return;
         }
     }
+    wait_for_views();
     object_unparent(OBJECT(&region->mr));
     region_init(region);
 }
