@@ -101,8 +101,9 @@ static void region_init(Region *region)
                                                 NULL, name, size, &error_abort);
         break;
     case ALIAS:
+        /* Without a name, so that it can be initialized again as it is */
         region->alias = i + 1 + fuzz_below(fuzz, NR_REGIONS - i - 1);
-        memory_region_init_alias(mr, fuzz->owner, name,
+        memory_region_init_alias(mr, fuzz->owner, NULL,
                                  &fuzz->region[region->alias].mr,
                                  fuzz_units(fuzz, NR_UNITS / 4), size);
         break;
@@ -112,6 +113,15 @@ static void region_init(Region *region)
         break;
     default:
         g_assert_not_reached();
+    }
+}
+
+static void region_finalize(Region *region)
+{
+    if (region->kind == ALIAS) {
+        object_unref(OBJECT(&region->mr));
+    } else {
+        object_unparent(OBJECT(&region->mr));
     }
 }
 
@@ -158,7 +168,7 @@ void fuzz_regions_destroy(Fuzz *fuzz)
     fuzz_commit_all(fuzz);
     wait_for_views();
     for (int i = 0; i < NR_REGIONS; i++) {
-        object_unparent(OBJECT(&fuzz->region[i].mr));
+        region_finalize(&fuzz->region[i]);
     }
     object_unparent(OBJECT(&fuzz->target));
     object_unparent(OBJECT(&fuzz->unseen));
@@ -180,22 +190,33 @@ static bool is_root(const Fuzz *fuzz, int i)
     return false;
 }
 
+/* By itself, or through aliases */
+static bool can_be_seen(const Fuzz *fuzz, int i)
+{
+    if (fuzz->region[i].mr.container || is_root(fuzz, i)) {
+        return true;
+    }
+    for (int j = 1; j < i; j++) {
+        if (fuzz->region[j].alias == i && can_be_seen(fuzz, j)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void fuzz_init_again(Fuzz *fuzz)
 {
     int i = 1 + fuzz_below(fuzz, NR_REGIONS - 1);
     Region *region = &fuzz->region[i];
 
-    if (region->mr.container || is_root(fuzz, i) ||
-        !QTAILQ_EMPTY(&region->mr.subregions)) {
+    if (can_be_seen(fuzz, i) || !QTAILQ_EMPTY(&region->mr.subregions)) {
         return;
     }
-    for (int j = 1; j < i; j++) {
-        if (fuzz->region[j].alias == i) {
-            return;
-        }
-    }
     wait_for_views();
-    object_unparent(OBJECT(&region->mr));
+    /* Some devices only take an alias out before they set it up again */
+    if (region->kind != ALIAS || fuzz_below(fuzz, 2)) {
+        region_finalize(region);
+    }
     region_init(region);
 }
 
