@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What testbed/run-tests.sh reports of the programs that it runs.
+# What testbed/run-tests.sh reports of the programs that it runs, and
+# testbed/stderr-to-tap.sh of one.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -64,5 +65,12 @@ is "a report that cannot be made" \
 status 0"
 matches "nothing to run" "$(run)" '^status 2$'
 matches "a name without a command" "$(run --test one true --test two)" '^status 2$'
+
+is "what is no TAP becomes a comment" \
+    "$(sh "$scripts/../testbed/stderr-to-tap.sh" \
+        sh -c 'echo ok 1 first; sleep 0.2; echo broken >&2; exit 3' ||
+        echo "status $?")" "ok 1 first
+# broken
+status 3"
 
 done_testing
