@@ -14,8 +14,11 @@
 #include "qapi/qapi-types-migration.h"
 #include "postcopy-fault-stats.h"
 
-/* Latencies of step i are from 2^i ns to below 2^(i + 1) ns; 0 ns is in step 0 */
-#define LATENCY_STEPS 64
+/*
+ * Latencies below 4 ns have a step each.  From there on each power of two has
+ * four: step i begins at (4 + i % 4) << (i / 4 - 1) ns.
+ */
+#define LATENCY_STEPS (4 + 62 * 4)
 
 /*
  * Those of one vCPU, apart from others': to count shall not cost a cache miss.
@@ -48,18 +51,20 @@ static FaultStats *stats_of(int cpu_index)
 
 static unsigned latency_step(uint64_t ns)
 {
-    return 63 - clz64(ns | 1);
+    unsigned shift = ns < 4 ? 0 : 61 - clz64(ns);
+
+    return 4 * shift + (ns >> shift);
 }
 
 /* The least and the largest latency of a step */
 static uint64_t latency_min(unsigned step)
 {
-    return step ? 1ull << step : 0;
+    return step < 4 ? step : (4ull + step % 4) << (step / 4 - 1);
 }
 
 static uint64_t latency_max(unsigned step)
 {
-    return (2ull << step) - 1;
+    return latency_min(step + 1) - 1;
 }
 
 void postcopy_fault_stats_init(unsigned max_cpus)

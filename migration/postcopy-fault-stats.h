@@ -49,7 +49,7 @@ void postcopy_fault_stats_reset(PostcopyFaultMechanism mechanism);
  * @kind: of the fault
  *
  * Any thread, no lock; so is all below.  Figures of different vCPUs share no
- * cache lines.
+ * cache lines, but for the histogram of latencies, which all share.
  */
 void postcopy_fault_stats_count(int cpu_index, PostcopyFaultKind kind);
 
