@@ -92,7 +92,17 @@ static void userfault_zap(struct kvm *kvm, const struct kvm_memory_slot *slot,
 }
 
 /*
- * Zap what the bitmap marks, one run of pages after the other.  A part of the
+ * The flag went on.  Zap pages whose bits are clear, too: userspace may set these
+ * after the ioctl, before vCPUs run.
+ */
+static void userfault_zap_all(struct kvm *kvm, const struct kvm_memory_slot *slot)
+{
+	userfault_zap(kvm, slot, 0, slot->npages);
+	kvm_arch_userfault_zapped(kvm);
+}
+
+/*
+ * Another bitmap replaced the old one.  Zap what it marks, one run of pages after the other.  A part of the
  * bitmap that can't be read marks all of its pages: their faults tell.
  *
  * Each zap takes mmu_lock, and flushes TLBs if it has found something.  So take
@@ -137,10 +147,21 @@ static void userfault_zap_marked(struct kvm *kvm, const struct kvm_memory_slot *
 	}
 }
 
+static void userfault_zap_enabled(struct kvm *kvm, const struct kvm_memory_slot *slot,
+				  bool was_enabled)
+{
+	if (was_enabled)
+		userfault_zap_marked(kvm, slot);
+	else
+		userfault_zap_all(kvm, slot);
+}
+
 #ifdef CONFIG_KVM_PRIVATE_MEM
 int kvm_userfault_update_gmem(struct kvm *kvm, struct kvm_memory_slot *slot,
 			      const struct kvm_userspace_memory_region2 *mem)
 {
+	bool was_enabled = kvm_slot_userfault_enabled(slot);
+
 	lockdep_assert_held(&kvm->slots_lock);
 
 	if (!((mem->flags | slot->flags) & KVM_MEM_USERFAULT) ||
@@ -166,7 +187,7 @@ int kvm_userfault_update_gmem(struct kvm *kvm, struct kvm_memory_slot *slot,
 	synchronize_srcu_expedited(&kvm->srcu);
 
 	if (mem->flags & KVM_MEM_USERFAULT) {
-		userfault_zap_marked(kvm, slot);
+		userfault_zap_enabled(kvm, slot, was_enabled);
 	} else {
 		/*
 		 * Nothing to recover: guest_memfd has no huge pages, but KVM
@@ -195,11 +216,11 @@ void kvm_userfault_commit(struct kvm *kvm, const struct kvm_memory_slot *old,
 	 * Faults hold kvm->srcu from looking up their memslot to installing
 	 * the mapping, and SRCU has been synchronized since @new became
 	 * active.  So every fault that began with @old is over: what it mapped
-	 * is zapped here if the bitmap of @new marks it, and what is mapped from
-	 * now on has been checked against that bitmap.
+	 * is zapped here if need be, and what is mapped from now on has been
+	 * checked against the bitmap of @new.
 	 */
 	if (kvm_slot_userfault_enabled(new))
-		userfault_zap_marked(kvm, new);
+		userfault_zap_enabled(kvm, new, kvm_slot_userfault_enabled(old));
 	else if (!kvm_slot_dirty_track_enabled(new))
 		/* With dirty tracking on, mappings stay small anyway. */
 		kvm_arch_userfault_recover(kvm, new);

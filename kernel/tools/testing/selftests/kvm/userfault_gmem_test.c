@@ -89,6 +89,19 @@ TEST_F(gmem, set_late)
 	}
 }
 
+/* The flag takes all mappings: userspace may set bits after it. */
+TEST_F(gmem, mark_late)
+{
+	struct uf_vm *uf = &self->uf;
+	int id, n;
+
+	uf_set_slot(uf, GMEM_FLAGS | KVM_MEM_USERFAULT);
+	uf_set_all(uf);
+	for (id = 0; id < uf->nr_vcpus; id++)
+		for (n = 0; n < NR_WRITTEN; n++)
+			read_page_exits(uf, id, uf_page(id, n));
+}
+
 TEST_F(gmem, take_off)
 {
 	struct uf_vm *uf = &self->uf;

@@ -129,9 +129,34 @@ TEST_F(nested, enable_zaps)
 	for (n = 0; n < 16; n++)
 		uf_access(uf, 0, UF_READ, uf_page(1, n));
 
+	/* All of it, as some bits may be set later. */
+	uf_enable(uf);
+	for (n = 0; n < 16; n += 2)
+		uf_set_bit(uf, uf_page(1, n));
+
+	for (n = 0; n < 16; n++) {
+		if (n % 2)
+			uf_access(uf, 0, UF_READ, uf_page(1, n));
+		else
+			uf_access_exits(uf, 0, UF_READ, uf_page(1, n));
+	}
+}
+
+TEST_F(nested, other_bitmap_zaps)
+{
+	struct uf_vm *uf = &self->uf;
+	unsigned long *first = uf->bitmap;
+	int n;
+
+	uf_enable(uf);
+	for (n = 0; n < 16; n++)
+		uf_access(uf, 0, UF_READ, uf_page(1, n));
+
+	uf->bitmap = uf_bitmap_alloc();
 	for (n = 0; n < 16; n += 2)
 		uf_set_bit(uf, uf_page(1, n));
 	uf_enable(uf);
+	uf_bitmap_free(first);
 
 	for (n = 0; n < 16; n++) {
 		if (n % 2)

@@ -159,18 +159,42 @@ TEST_F(userfault, enable_zaps)
 			uf_access_exits(uf, id, UF_READ, uf_page(id, n));
 }
 
-/* And those of pages whose bits are clear do survive. */
-TEST_F(userfault, enable_keeps_clear)
+/*
+ * That goes for every page, whatever its bit: userspace may set it after the
+ * flag.
+ */
+TEST_F(userfault, enable_zaps_clear)
 {
 	struct uf_vm *uf = &self->uf;
+	int id, n;
+
+	for (id = 0; id < uf->nr_vcpus; id++)
+		for (n = 0; n < 16; n++)
+			uf_access(uf, id, UF_READ, uf_page(id, n));
+
+	uf_enable(uf);
+	uf_set_all(uf);
+
+	for (id = 0; id < uf->nr_vcpus; id++)
+		for (n = 0; n < 16; n++)
+			uf_access_exits(uf, id, UF_READ, uf_page(id, n));
+}
+
+/* Another bitmap zaps what it marks, and no more than that. */
+TEST_F(userfault, other_bitmap_keeps_clear)
+{
+	struct uf_vm *uf = &self->uf;
+	unsigned long *first = uf->bitmap;
 	int id, n, marked = 0;
 	uint64_t before;
 
+	uf_enable(uf);
 	for (id = 0; id < uf->nr_vcpus; id++)
 		for (n = 0; n < 80; n++)
 			uf_access(uf, id, UF_READ, uf_page(id, n));
 
 	/* Runs of one and of more, with ends within words and at their ends. */
+	uf->bitmap = uf_bitmap_alloc();
 	for (id = 0; id < uf->nr_vcpus; id++) {
 		for (n = 0; n < 80; n++) {
 			if (n != 3 && (n < 60 || n > 70) && n != 79)
@@ -181,6 +205,7 @@ TEST_F(userfault, enable_keeps_clear)
 	}
 	before = mapped_pages(uf);
 	uf_enable(uf);
+	uf_bitmap_free(first);
 	TEST_ASSERT_EQ(mapped_pages(uf), before - marked);
 
 	for (id = 0; id < uf->nr_vcpus; id++) {
@@ -196,17 +221,21 @@ TEST_F(userfault, enable_keeps_clear)
 	TEST_ASSERT_EQ(mapped_pages(uf), before - marked);
 }
 
-/* A bitmap that can't be read is taken for one that marks all. */
-TEST_F(userfault, enable_unreadable_zaps)
+/* A new bitmap that can't be read is taken for one that marks all. */
+TEST_F(userfault, unreadable_bitmap_zaps)
 {
 	struct uf_vm *uf = &self->uf;
+	unsigned long *first = uf->bitmap;
 	int id;
 
+	uf_enable(uf);
 	for (id = 0; id < uf->nr_vcpus; id++)
 		uf_access(uf, id, UF_READ, uf_page(id, 0));
 
+	uf->bitmap = uf_bitmap_alloc();
 	mprotect(uf_bitmap_page(uf), PAGE_SIZE, PROT_NONE);
 	uf_enable(uf);
+	uf_bitmap_free(first);
 	mprotect(uf_bitmap_page(uf), PAGE_SIZE, PROT_READ | PROT_WRITE);
 
 	uf_set_all(uf);
