@@ -119,9 +119,9 @@ static inline bool kvm_userfault_only_changed(const struct kvm_memory_slot *old,
  * @mem:  what userspace wants it to be, seen by kvm_userfault_check_region()
  *
  * Such memslots are immutable but for this.  The memslot stays bound to its
- * file, which may be closed by now: the file descriptor and the offset in @mem
- * are not looked at.  The new state is in effect when this returns.  Called with
- * slots_lock held.
+ * file, which may be closed by now: the file descriptor and the offset in @mem,
+ * which the caller has validated, are ignored.  The new state is in effect when
+ * this returns.  Called with slots_lock held.
  *
  * Return: 0, or -EINVAL if something else than userfault is to change, or if
  * @slot has no userfault and isn't to have it.

@@ -223,6 +223,13 @@ TEST_F(gmem, immutable)
 	region.flags &= ~KVM_MEM_GUEST_MEMFD;
 	test_einval(uf, &region);
 
+	/* The offset doesn't count, but has to be one that a memslot can have. */
+	region = good;
+	region.guest_memfd_offset = PAGE_SIZE / 2;
+	test_einval(uf, &region);
+	region.guest_memfd_offset = -(uint64_t)PAGE_SIZE;
+	test_einval(uf, &region);
+
 	/* Without a mistake it should work. */
 	uf_set_region(uf, &good);
 }
