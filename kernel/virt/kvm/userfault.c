@@ -102,8 +102,9 @@ static void userfault_zap_all(struct kvm *kvm, const struct kvm_memory_slot *slo
 }
 
 /*
- * Another bitmap replaced the old one.  Zap what it marks, one run of pages after the other.  A part of the
- * bitmap that can't be read marks all of its pages: their faults tell.
+ * Another bitmap replaced the old one.  Zap what it marks, one run of pages after
+ * the other.  A part of the bitmap that can't be read marks all of its pages:
+ * their faults tell.
  *
  * Each zap takes mmu_lock, and flushes TLBs if it has found something.  So take
  * runs with little between them for one: the fragments of a bitmap cost no more
