@@ -68,6 +68,7 @@ struct memslot_batch {
 	bool atomic;	/* KVM_MEMORY_REGIONS_ATOMIC: vCPUs run */
 	bool changed;	/* at least one of those is a change */
 	bool zaps;	/* at least one is deleted or moved */
+	bool shadow;	/* page tables are shadowed: invalid copies are active */
 };
 
 static bool memslot_change_zaps(const struct memslot_change *c)
@@ -204,8 +205,10 @@ static int memslot_batch_make(struct kvm *kvm, struct memslot_batch *batch)
  * process, which can take long.  Wait for that before any fault is refused: else
  * vCPUs would spin until kvm_swap_active_memslots() has waited for it.  There is
  * a wait there still, for what begins to be invalidated after this.
+ *
+ * Not inlined: /proc/PID/wchan has its name while it waits, for tests.
  */
-static void memslot_batch_drain(struct kvm *kvm)
+static noinline void memslot_batch_drain(struct kvm *kvm)
 {
 	/* slots_lock is held: no one else waits. */
 	rcuwait_wait_event(&kvm->mn_memslots_update_rcuwait,
@@ -358,7 +361,9 @@ static void memslot_batch_commit(struct kvm *kvm, struct memslot_batch *batch)
 	u32 i;
 
 	if (batch->zaps) {
-		memslot_batch_drain(kvm);
+		/* Faults on invalid copies are refused already. */
+		if (!batch->shadow)
+			memslot_batch_drain(kvm);
 		memslot_batch_block(kvm, batch);
 		memslot_batch_zap(kvm, batch);
 	}
@@ -409,7 +414,8 @@ static int memslot_batch_run(struct kvm *kvm, struct memslot_batch *batch)
 	mutex_lock(&kvm->slots_arch_lock);
 
 	r = memslot_batch_make(kvm, batch);
-	if (!r && batch->zaps && kvm_arch_memslot_batch_has_shadow(kvm))
+	batch->shadow = !r && batch->zaps && kvm_arch_memslot_batch_has_shadow(kvm);
+	if (batch->shadow)
 		r = batch->atomic ? -EOPNOTSUPP : memslot_batch_invalidate(kvm, batch);
 
 	if (!r && batch->changed) {
