@@ -17,6 +17,12 @@
  *
  * Whoever tries a fault again without leaving its section of kvm->srcu must
  * give up when this is true: faults on @gfn are refused until that section ends.
+ *
+ * KVM has one range for all that refuse faults.  It only grows until the last
+ * one is done: if an MMU notifier adds its range while a list refuses faults,
+ * this is true as well for that range, and for all gfns in between, until the
+ * list is done.
+ *
  * Called without mmu_lock it may be wrong, but not for ever: a fault that is
  * refused next time can be asked about again.
  *
@@ -24,10 +30,7 @@
  */
 static inline bool kvm_memslot_batch_refuses(struct kvm *kvm, gfn_t gfn)
 {
-	/*
-	 * It is the list that keeps the range, whoever has added to it: ranges
-	 * add up as long as anybody refuses faults.
-	 */
+	/* The list keeps the range, whoever has added to it. */
 	return READ_ONCE(kvm->memslot_batch_refuses) &&
 	       gfn >= READ_ONCE(kvm->mmu_invalidate_range_start) &&
 	       gfn < READ_ONCE(kvm->mmu_invalidate_range_end);
