@@ -188,7 +188,7 @@ static void test_balloon(void)
     PosternVM *dst;
 
     trip_boot(&trip, g_strdup(arguments), g_strdup(arguments),
-              "postern.percent=30");
+              "postern.percent=20");
     balloon_to(trip.vms[SOURCE], MEMORY_MIB - 32);
     trip_switch(&trip);
     dst = trip.vms[DESTINATION];
