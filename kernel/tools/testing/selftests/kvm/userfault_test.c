@@ -577,8 +577,8 @@ TEST_F(userfault_huge, no_huge_mapping)
 	TEST_ASSERT_EQ(uf_huge_mappings(uf), uf->nr_vcpus);
 }
 
-/* The flag costs nothing where nothing is missing. */
-TEST_F(userfault_huge, enable_keeps_clear)
+/* A bitmap that replaces another costs nothing where nothing is missing. */
+TEST_F(userfault_huge, other_bitmap_keeps_clear)
 {
 	struct uf_vm *uf = &self->uf;
 	unsigned long *first = uf->bitmap;
@@ -588,7 +588,11 @@ TEST_F(userfault_huge, enable_keeps_clear)
 		uf_access(uf, id % uf->nr_vcpus, UF_READ, uf_page(id, 0));
 	TEST_ASSERT_EQ(uf_huge_mappings(uf), UF_MAX_VCPUS);
 
+	/* The flag itself drops all. */
 	uf_enable(uf);
+	TEST_ASSERT_EQ(uf_huge_mappings(uf), 0);
+	for (id = 0; id < UF_MAX_VCPUS; id++)
+		uf_access(uf, id % uf->nr_vcpus, UF_READ, uf_page(id, 0));
 	TEST_ASSERT_EQ(uf_huge_mappings(uf), UF_MAX_VCPUS);
 
 	/* The first and the last bit of a huge page. */
