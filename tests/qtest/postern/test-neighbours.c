@@ -447,7 +447,7 @@ void add_neighbours_cases(void)
                         " -object memory-backend-ram,id=v0,size=256M"
                         " -device virtio-mem-pci,memdev=v0,"
                         "requested-size=128M", test_plugged);
-    qtest_add_func("/postern/neighbours/balloon", test_balloon);
+    qtest_add_func("/postern/balloon/trip", test_balloon);
     qtest_add_func("/postern/neighbours/vhost-net", test_vhost_net);
     qtest_add_func("/postern/neighbours/vhost-user", test_vhost_user);
     qtest_add_func("/postern/neighbours/vhost-user-killed",
