@@ -120,7 +120,6 @@ TEST_F(nested, exits)
 	uf_access_exits(uf, 0, UF_READ, uf_page(3, UF_VCPU_PAGES - 1));
 }
 
-/* What the nested guest has mapped goes as well. */
 /* Of the first 16 pages, every other one is missing, from the first one on. */
 static void access_odd_only(struct uf_vm *uf)
 {
@@ -134,6 +133,7 @@ static void access_odd_only(struct uf_vm *uf)
 	}
 }
 
+/* What the nested guest has mapped goes as well. */
 TEST_F(nested, enable_zaps)
 {
 	struct uf_vm *uf = &self->uf;
