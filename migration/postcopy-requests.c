@@ -1,6 +1,10 @@
 /*
  * Post-copy destination: requests for pages, from many threads to one stream
  *
+ * Copyright (c) 2026 Postern developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
  * A thread that needs a page pushes its request on a list, and unless someone
  * else is sending, it sends what is on the list, its own and those of others:
  *
@@ -44,10 +48,6 @@
  * Lock order: postcopy_remote_fds_mutex, page_request_mutex, rp_mutex.
  * rp_mutex is taken with @sending set, which is not waited for; nothing is taken
  * under it.
- *
- * Copyright (c) 2026 Postern developers
- *
- * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"

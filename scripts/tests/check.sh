@@ -33,7 +33,7 @@ case $* in
     esac
     ;;
 *)
-    echo '{"name": "some_test", "result": "OK", "returncode": 0, "command": []}' >"$LOG"
+    echo '{"name": "some_test", "result": "OK", "returncode": 0, "duration": 1.5, "command": []}' >"$LOG"
     ;;
 esac
 END

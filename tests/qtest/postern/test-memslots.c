@@ -151,7 +151,12 @@ static char *make_flash(void)
     return path;
 }
 
-/* A command takes the flash's memslot away, and another one gives it back */
+/*
+ * A command takes the flash's memslots away, and another one gives them back:
+ * that of the flash, and that of its end below 1 MiB.
+ */
+#define FLASH_MEMSLOTS 2
+
 static void use_flash(QTestState *qts)
 {
     qtest_writeb(qts, FLASH_BASE, 0x70);    /* read the status */
@@ -190,14 +195,21 @@ static void test_full(void)
                               " 'ram' at 0x", lacking);
     g_assert_nonnull(strstr(messages, warning));
 
+    /* Devices have got the memslots of the flash, which has got reserved ones */
     use_flash(qts);
+    as = query_address_space(qts, &response);
+    g_assert_cmpint(check_numbers(as), ==, LIMIT - RESERVED + FLASH_MEMSLOTS);
+    g_assert_cmpint(nr_lacking(as), ==, lacking - FLASH_MEMSLOTS);
+    g_assert_nonnull(find(as, "memslots", FLASH_BASE));
+    qobject_unref(response);
 
     /* One that lacks a memslot, and one whose memslot is kept in reserve */
     testdev_run(qts, 2, false, "[{'action': 'unmap', 'first': 32764},"
                                " {'action': 'unmap', 'first': 0}]");
     as = query_address_space(qts, &response);
-    g_assert_cmpint(check_numbers(as), ==, LIMIT - RESERVED);
-    g_assert_cmpint(nr_lacking(as), ==, lacking - 2);
+    g_assert_cmpint(check_numbers(as), ==,
+                    LIMIT - RESERVED + FLASH_MEMSLOTS - 1);
+    g_assert_cmpint(nr_lacking(as), ==, lacking - FLASH_MEMSLOTS - 1);
     g_assert_nonnull(find(as, "memslots", FLASH_BASE));
     qobject_unref(response);
 
