@@ -163,6 +163,7 @@ static void *run_vcpu(void *arg)
 	struct kvm_run *run = vcpu->run;
 	uint32_t last = 0;
 	struct ucall uc;
+	uint64_t ucall;
 
 	for (;;) {
 		if (_vcpu_run(vcpu)) {
@@ -175,7 +176,9 @@ static void *run_vcpu(void *arg)
 			last = data(run);
 			continue;
 		}
-		if (run->exit_reason == KVM_EXIT_MMIO) {
+		/* That is how ucalls are made on arm64, too. */
+		ucall = get_ucall(vcpu, &uc);
+		if (ucall == UCALL_NONE && run->exit_reason == KVM_EXIT_MMIO) {
 			if (READ_ONCE(refused) && emulates(vcpu->id))
 				__atomic_add_fetch(&nr_emulated_mmio, 1, __ATOMIC_RELAXED);
 			else
@@ -183,7 +186,7 @@ static void *run_vcpu(void *arg)
 			memcpy(run->mmio.data, &last, sizeof(last));
 			continue;
 		}
-		switch (get_ucall(vcpu, &uc)) {
+		switch (ucall) {
 		case UCALL_DONE:
 			TEST_ASSERT(READ_ONCE(host_stop), "vCPU %d ended", vcpu->id);
 			return NULL;
