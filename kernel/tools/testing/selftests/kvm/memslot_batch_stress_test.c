@@ -30,6 +30,8 @@
 #define CODE_OFFSET	0x100
 /* So many times as often as not, pages are mapped that no list changes. */
 #define MIN_ELSEWHERE	16
+/* After so many iterations, each vCPU has to get on. */
+#define NR_IN_A_ROW	16
 #ifdef __x86_64__
 /* Reads by KVM's emulator; not the port of ucalls. */
 #define DATA_PORT	0x80
@@ -396,6 +398,12 @@ static void run(bool zaps_less)
 		replace_all(&list, i & 1, shift);
 		move_all(&list, i & 1, shift);
 		shift = (shift + 1) % NR_PLACES;
+		/*
+		 * Where there is one processor, lists in a row can leave a vCPU no
+		 * time in which its faults are not refused.
+		 */
+		if (!one_by_one && !(i % NR_IN_A_ROW))
+			wait_for_rounds();
 	}
 
 	/* One by one, a vCPU may have ended. */
