@@ -345,14 +345,19 @@ static void test_random(struct mb_list *list)
 }
 
 /* Slots 0 and 1 at places 0 and 2, with their second page above. */
-static void make_two(struct mb_list *list)
+static void make_some(struct mb_list *list, int nr)
 {
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < nr; i++) {
 		model[i] = (struct slot) { .npages = 2, .place = 2 * i, .page = 2 * i };
 		add_change(list, i, &model[i]);
 	}
 	mb_set(vm, list, 0);
 	check_all();
+}
+
+static void make_two(struct mb_list *list)
+{
+	make_some(list, 2);
 }
 
 /* What depends on the changes before it in the list. */
@@ -667,7 +672,7 @@ static void test_userfault(struct mb_list *list)
 }
 
 /* Memory that is in no memslot, which MADV_FREE takes long for. */
-#define SLOW_SIZE	(128ul << 20)
+#define SLOW_SIZE	(1ul << 30)
 #define SLOW_TRIES	100
 #define SLOW_POLL_US	200
 #define WAIT_FUNCTION	"memslot_batch_drain"
@@ -728,6 +733,11 @@ static bool get_on_while_waiting(struct mb_list *list)
 	bool got_on = false;
 	pthread_t setter;
 
+	/* Nothing of 1 is mapped. */
+	mb_add(list, FIRST_SLOT + 1, 0, 0, 0, NULL);
+	add_change(list, 1, &model[1]);
+	mb_set(vm, list, 0);
+
 	mb_add(list, FIRST_SLOT, 0, 0, 0, NULL);
 	mb_add(list, FIRST_SLOT + 2, 0, 0, 0, NULL);
 	setter_tid = 0;
@@ -746,10 +756,8 @@ static bool get_on_while_waiting(struct mb_list *list)
 	}
 	pthread_join(setter, NULL);
 
-	/* Nothing of 1 is mapped the next time. */
-	mb_add(list, FIRST_SLOT + 1, 0, 0, 0, NULL);
-	for (int i = 0; i < 3; i++)
-		add_change(list, i, &model[i]);
+	add_change(list, 0, &model[0]);
+	add_change(list, 2, &model[2]);
 	mb_set(vm, list, 0);
 	return got_on;
 }
@@ -773,12 +781,11 @@ static void test_slow_notifier(struct mb_list *list)
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	TEST_ASSERT(slow != MAP_FAILED, "mmap() failed: errno %d", errno);
 	madvise(slow, SLOW_SIZE, MADV_NOHUGEPAGE);
-	memset(slow, 1, SLOW_SIZE);
+	/* The zero page in all of it. */
+	TEST_ASSERT(!madvise(slow, SLOW_SIZE, MADV_POPULATE_READ),
+		    "MADV_POPULATE_READ failed: errno %d", errno);
 
-	make_two(list);
-	model[2] = (struct slot) { .npages = 2, .place = 4, .page = 4 };
-	add_change(list, 2, &model[2]);
-	mb_set(vm, list, 0);
+	make_some(list, 3);
 	slow_stop = false;
 	pthread_create(&thread, NULL, free_slowly, slow);
 	for (tries = 1; !get_on_while_waiting(list); tries++)
