@@ -151,16 +151,25 @@ static char *make_flash(void)
     return path;
 }
 
-/*
- * A command takes the flash's memslots away, and another one gives them back:
- * that of the flash, and that of its end below 1 MiB.
- */
+/* That of the flash, and that of its end below 1 MiB */
 #define FLASH_MEMSLOTS 2
 
+/* A command takes them away, and another one gives them back */
 static void use_flash(QTestState *qts)
 {
     qtest_writeb(qts, FLASH_BASE, 0x70);    /* read the status */
     qtest_writeb(qts, FLASH_BASE, 0xff);    /* read the array */
+}
+
+/* So many memslots, that of the flash among them; @lacking ranges have none */
+static void check_flash(QTestState *qts, int64_t used, int64_t lacking)
+{
+    QDict *response, *as = query_address_space(qts, &response);
+
+    g_assert_cmpint(check_numbers(as), ==, used);
+    g_assert_cmpint(nr_lacking(as), ==, lacking);
+    g_assert_nonnull(find(as, "memslots", FLASH_BASE));
+    qobject_unref(response);
 }
 
 /* More than KVM has: what gets none gets one later */
@@ -197,21 +206,14 @@ static void test_full(void)
 
     /* Devices have got the memslots of the flash, which has got reserved ones */
     use_flash(qts);
-    as = query_address_space(qts, &response);
-    g_assert_cmpint(check_numbers(as), ==, LIMIT - RESERVED + FLASH_MEMSLOTS);
-    g_assert_cmpint(nr_lacking(as), ==, lacking - FLASH_MEMSLOTS);
-    g_assert_nonnull(find(as, "memslots", FLASH_BASE));
-    qobject_unref(response);
+    check_flash(qts, LIMIT - RESERVED + FLASH_MEMSLOTS,
+                lacking - FLASH_MEMSLOTS);
 
     /* One that lacks a memslot, and one whose memslot is kept in reserve */
     testdev_run(qts, 2, false, "[{'action': 'unmap', 'first': 32764},"
                                " {'action': 'unmap', 'first': 0}]");
-    as = query_address_space(qts, &response);
-    g_assert_cmpint(check_numbers(as), ==,
-                    LIMIT - RESERVED + FLASH_MEMSLOTS - 1);
-    g_assert_cmpint(nr_lacking(as), ==, lacking - FLASH_MEMSLOTS - 1);
-    g_assert_nonnull(find(as, "memslots", FLASH_BASE));
-    qobject_unref(response);
+    check_flash(qts, LIMIT - RESERVED + FLASH_MEMSLOTS - 1,
+                lacking - FLASH_MEMSLOTS - 1);
 
     testdev_run(qts, LIMIT - 1, true,
                 "[{'action': 'unmap', 'first': 1, 'count': 32763}]");
