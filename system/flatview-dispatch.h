@@ -1,5 +1,5 @@
 /*
- * The dispatch trees of FlatViews: numbers of sections for TCG's TLB
+ * The dispatch trees of FlatViews: sections for TCG's TLB
  *
  * Copyright (c) 2026 Postern developers
  *

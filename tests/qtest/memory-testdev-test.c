@@ -135,7 +135,7 @@ static void test_changes(const void *transaction)
     qtest_quit(qts);
 }
 
-/* More than there are numbers for, with TCG */
+/* More than a page has bytes, which was TCG's limit */
 static void test_many(const void *options)
 {
     static const int some[] = { 0, 1, 255, 4000, 4095, 4096, MANY - 1 };
@@ -323,6 +323,70 @@ static void test_speed(void)
     unlink(firmware);
 }
 
+/* A register of the local APIC, and regions at lower addresses */
+#define APIC_VERSION 0xfee00030
+#define NR_BELOW 8
+#define PAUSE 20000
+#define WRONG 0x8010
+
+/*
+ * Firmware that reads a device's register from time to time, and counts how often
+ * it is another one than before.  Between two reads it does nothing that the lock
+ * of a change keeps it from.
+ */
+static char *make_firmware_for_io(void)
+{
+    static const uint8_t body[] = {
+        /* 1a */ 0x67, 0x66, 0xa1, 0, 0, 0, 0,          /* mov REG, %eax */
+        /* 21 */ 0x66, 0x89, 0xc6,                      /* mov %eax, %esi */
+        /* 24 */ 0x66, 0xb9, 0, 0, 0, 0,                /* mov $PAUSE, %ecx */
+        /* 2a */ 0x66, 0x49,                            /* dec %ecx */
+        /* 2c */ 0x75, 0xfc,                            /* jnz 0x2a */
+        /* 2e */ 0x67, 0x66, 0xa1, 0, 0, 0, 0,          /* mov REG, %eax */
+        /* 35 */ 0x66, 0x39, 0xc6,                      /* cmp %eax, %esi */
+        /* 38 */ 0x74, 0x08,                            /* je 0x42 */
+        /* 3a */ 0x67, 0x66, 0xff, 0x05, 0, 0, 0, 0,    /* incl WRONG */
+        /* 42 */ 0x67, 0x66, 0xff, 0x05, 0, 0, 0, 0,    /* incl ROUNDS */
+        /* 4a */ 0xeb, 0xd8,                            /* jmp 0x24 */
+    };
+    static const Operand operands[] = {
+        { 0x1d, APIC_VERSION },
+        { 0x26, PAUSE },
+        { 0x31, APIC_VERSION },
+        { 0x3e, WRONG },
+        { 0x46, ROUNDS },
+        { },
+    };
+
+    return make_firmware(body, sizeof(body), operands);
+}
+
+/* A vCPU finds the device that it looked up before the memory map changed */
+static void test_io(void)
+{
+    g_autofree char *firmware = make_firmware_for_io();
+    g_autofree char *options = g_strdup_printf(
+        "-accel tcg -global memory-testdev.base=%" PRIu64 " -bios %s",
+        (uint64_t)BASE_OVER_RAM, firmware);
+    QTestState *qts = testdev_start(NR_BELOW, options);
+    uint32_t before;
+
+    while (!qtest_readl(qts, ROUNDS)) {
+        g_usleep(1000);
+    }
+    before = qtest_readl(qts, ROUNDS);
+    for (int i = 0; i < 1000; i++) {
+        testdev_run(qts, NR_BELOW, true,
+                    "[{'action': 'map', 'first': 0, 'count': 8}]");
+        testdev_run(qts, NR_BELOW, true,
+                    "[{'action': 'unmap', 'first': 0, 'count': 8}]");
+    }
+    g_assert_cmpuint(qtest_readl(qts, ROUNDS), !=, before);
+    g_assert_cmpuint(qtest_readl(qts, WRONG), ==, 0);
+    qtest_quit(qts);
+    unlink(firmware);
+}
+
 /* The fastest of some changes of one region */
 static uint64_t measure_change(QTestState *qts)
 {
@@ -457,6 +521,7 @@ int main(int argc, char **argv)
     qtest_add_data_func("/memory/many/plain", "-accel tcg -S", test_many);
     qtest_add_data_func("/memory/many/checked", "-d flatview_check", test_many);
     qtest_add_func("/memory/speed", test_speed);
+    qtest_add_func("/memory/io", test_io);
     qtest_add_func("/memory/disabled", test_disabled);
     qtest_add_func("/memory/init", test_init);
     qtest_add_data_func("/memory/fuzz/plain", &plain, test_fuzz);
