@@ -123,6 +123,98 @@ static void test_plug_vcpu(void)
     finish(from, to, true);
 }
 
+static void device_del(QTestState *who, const char *id, bool may)
+{
+    QDict *answer = qtest_qmp(who, "{ 'execute': 'device_del',"
+                              "  'arguments': { 'id': %s } }", id);
+    QDict *error = qdict_get_qdict(answer, "error");
+
+    if (may) {
+        g_assert_null(error);
+    } else {
+        g_assert_nonnull(error);
+        g_assert_nonnull(strstr(qdict_get_str(error, "desc"),
+                                "still being migrated"));
+    }
+    qobject_unref(answer);
+}
+
+static bool has_device(QTestState *who, const char *id)
+{
+    g_autofree char *path = g_strdup_printf("/machine/peripheral/%s", id);
+    QDict *answer = qtest_qmp(who, "{ 'execute': 'qom-get', 'arguments': {"
+                              "  'path': %s, 'property': 'realized' } }", path);
+    bool has = qdict_haskey(answer, "return");
+
+    qobject_unref(answer);
+    return has;
+}
+
+/* As a guest does through ACPI: the first DIMM, and each bridge's first slot */
+static void eject_all(QTestState *who)
+{
+    qtest_outl(who, 0xa00, 0);
+    qtest_outb(who, 0xa14, 8);
+    for (unsigned bus = 0; bus < 8; bus++) {
+        qtest_outl(who, 0xcd0, bus);
+        qtest_outl(who, 0xcc8, 1);
+    }
+}
+
+/*
+ * A device whose memory is still coming cannot be unplugged, even if it is
+ * behind another one; others can, and that one can at the end.
+ */
+static void test_unplug(void)
+{
+    MigrateStart start = {
+        .memory_backend =
+            "-m %s,slots=2,maxmem=1G"
+            " -object memory-backend-ram,id=m0,size=16M"
+            " -device pc-dimm,id=dimm,memdev=m0"
+            " -device pcie-root-port,id=port0,chassis=1"
+            " -device virtio-net-pci,id=nic,bus=port0"
+            " -device pcie-root-port,id=port1,chassis=2"
+            " -device virtio-rng-pci,id=rng,bus=port1"
+            " -device pcie-root-port,id=port2,chassis=3"
+            " -device pcie-pci-bridge,id=bridge,bus=port2"
+            " -device rtl8139,id=behind,bus=bridge,addr=1",
+    };
+    QTestState *from, *to;
+
+    if (!begin_and_hold_with(&start, &from, &to)) {
+        return;
+    }
+    device_del(to, "dimm", false);
+    device_del(to, "nic", false);
+    device_del(to, "bridge", false);
+    device_del(to, "rng", true);
+    eject_all(to);
+    g_assert_true(has_device(to, "dimm"));
+    g_assert_true(has_device(to, "nic"));
+    g_assert_true(has_device(to, "behind"));
+    g_assert_false(has_device(to, "rng"));
+
+    qtest_qmp_assert_success(to, "{ 'execute': 'object-add', 'arguments': {"
+                             "  'qom-type': 'memory-backend-ram',"
+                             "  'id': 'm1', 'size': 16777216 } }");
+    qtest_qmp_assert_success(to, "{ 'execute': 'device_add', 'arguments': {"
+                             "  'driver': 'pc-dimm', 'id': 'late',"
+                             "  'memdev': 'm1' } }");
+    device_del(to, "late", true);
+
+    kill(qtest_pid(from), SIGCONT);
+    migrate_set_parameter_int(from, "max-postcopy-bandwidth", 0);
+    wait_for_migration_complete(from);
+    wait_for_migration_complete(to);
+    device_del(to, "dimm", true);
+    device_del(to, "nic", true);
+    eject_all(to);
+    g_assert_false(has_device(to, "dimm"));
+    g_assert_false(has_device(to, "nic"));
+    migrate_end(from, to, true);
+}
+
 /* Send a command of the remote protocol; return the text of the answer */
 static char *gdb_ask(int fd, const char *command)
 {
@@ -201,5 +293,6 @@ void add_life_cases(void)
     migration_test_add("/postern/life/shutdown", test_shutdown);
     migration_test_add("/postern/life/reset", test_reset);
     migration_test_add("/postern/life/plug-vcpu", test_plug_vcpu);
+    migration_test_add("/postern/life/unplug", test_unplug);
     migration_test_add("/postern/life/gdb", test_gdb);
 }
