@@ -8,31 +8,67 @@
 
 #include "qemu/osdep.h"
 #include "qemu/error-report.h"
+#include "io/channel.h"
 #include "migration.h"
+#include "options.h"
 #include "postcopy-completion.h"
+#include "postcopy-rp.h"
 #include "qemu-file.h"
+#include "ram.h"
 
-#define PING_BEGIN 1
-#define PING_DEVICES_LOADED 3
+/* Pages were sent that release-ram is to free.  Migration thread only. */
+static bool release_pending;
 
-/* Written by the return path thread, read when that has ended */
-static bool devices_loaded;
-
-void postcopy_completion_pong(uint32_t seq)
+void postcopy_completion_begin(MigrationState *s)
 {
-    switch (seq) {
-    case PING_BEGIN:
-        devices_loaded = false;
-        break;
-    case PING_DEVICES_LOADED:
-        devices_loaded = true;
-        break;
+    release_pending = migrate_release_ram();
+    /* Without memory, no answer is asked for */
+    migrate_set_state(&s->state, MIGRATION_STATUS_DEVICE,
+                      migrate_postcopy_ram() ? MIGRATION_STATUS_POSTCOPY_DEVICE
+                                             : MIGRATION_STATUS_POSTCOPY_ACTIVE);
+}
+
+void postcopy_completion_pong(MigrationState *s, uint32_t seq)
+{
+    if (seq == POSTCOPY_PING_DEVICES_LOADED) {
+        migrate_set_state(&s->state, MIGRATION_STATUS_POSTCOPY_DEVICE,
+                          MIGRATION_STATUS_POSTCOPY_ACTIVE);
     }
+}
+
+bool postcopy_completion_await_answer(MigrationState *s)
+{
+    if (s->state != MIGRATION_STATUS_POSTCOPY_DEVICE) {
+        return false;
+    }
+    if (s->to_dst_file) {
+        qio_channel_shutdown(qemu_file_get_ioc(s->to_dst_file),
+                             QIO_CHANNEL_SHUTDOWN_WRITE, NULL);
+    }
+    return true;
+}
+
+bool postcopy_completion_may_release_ram(void)
+{
+    return migrate_release_ram() && migration_in_postcopy() &&
+           migrate_get_current()->state != MIGRATION_STATUS_POSTCOPY_DEVICE;
+}
+
+void postcopy_completion_release_ram(MigrationState *s)
+{
+    if (!release_pending || !postcopy_completion_may_release_ram()) {
+        return;
+    }
+    release_pending = false;
+    /* What is sent may still be in the guest's memory only */
+    qemu_fflush(s->to_dst_file);
+    ram_postcopy_migrated_memory_release(s);
 }
 
 bool postcopy_completion_failed(MigrationState *s)
 {
-    if (s->state != MIGRATION_STATUS_POSTCOPY_ACTIVE || !devices_loaded) {
+    if (s->state != MIGRATION_STATUS_POSTCOPY_ACTIVE ||
+        !migrate_postcopy_ram()) {
         return false;
     }
     error_report("All memory was sent, but the destination did not confirm it:"

@@ -21,6 +21,7 @@ typedef struct Direction {
     int from;
     int to;
     GThread *thread;
+    bool held;                  /* guarded by the relay's lock */
 } Direction;
 
 struct PosternRelay {
@@ -29,7 +30,7 @@ struct PosternRelay {
     int listener;
     GThread *thread;            /* accepts */
     GMutex lock;                /* guards what follows */
-    GCond changed;              /* @held or @ended */
+    GCond changed;              /* @held, a direction's, or @ended */
     bool held;
     bool ended;
     unsigned nconnections;
@@ -37,10 +38,12 @@ struct PosternRelay {
 };
 
 /* What is held back stays here, and in the sockets' buffers. */
-static void wait_while_held(PosternRelay *relay)
+static void wait_while_held(Direction *direction)
 {
+    PosternRelay *relay = direction->relay;
+
     g_mutex_lock(&relay->lock);
-    while (relay->held && !relay->ended) {
+    while ((relay->held || direction->held) && !relay->ended) {
         g_cond_wait(&relay->changed, &relay->lock);
     }
     g_mutex_unlock(&relay->lock);
@@ -57,7 +60,7 @@ static void *carry(void *opaque)
         if (len <= 0) {
             break;
         }
-        wait_while_held(direction->relay);
+        wait_while_held(direction);
         if (qemu_write_full(direction->to, buf, len) != len) {
             break;
         }
@@ -128,6 +131,24 @@ void postern_relay_hold(PosternRelay *relay, bool hold)
     g_mutex_lock(&relay->lock);
     relay->held = hold;
     g_cond_broadcast(&relay->changed);
+    g_mutex_unlock(&relay->lock);
+}
+
+void postern_relay_hold_one(PosternRelay *relay, unsigned connection,
+                            bool back, bool hold)
+{
+    g_mutex_lock(&relay->lock);
+    g_assert_cmpuint(connection, <, relay->nconnections);
+    relay->directions[connection][back].held = hold;
+    g_cond_broadcast(&relay->changed);
+    g_mutex_unlock(&relay->lock);
+}
+
+void postern_relay_end_one(PosternRelay *relay, unsigned connection, bool back)
+{
+    g_mutex_lock(&relay->lock);
+    g_assert_cmpuint(connection, <, relay->nconnections);
+    shutdown(relay->directions[connection][back].from, SHUT_RD);
     g_mutex_unlock(&relay->lock);
 }
 

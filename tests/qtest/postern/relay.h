@@ -33,6 +33,27 @@ PosternRelay *postern_relay_start(const char *from, const char *to,
 void postern_relay_hold(PosternRelay *relay, bool hold);
 
 /**
+ * postern_relay_hold_one() - likewise for one direction of one connection
+ * @relay: the relay
+ * @connection: its number, in the order of their coming; it has come
+ * @back: the direction from the listener, not the one to it
+ * @hold: carry nothing, or go on
+ */
+void postern_relay_hold_one(PosternRelay *relay, unsigned connection,
+                            bool back, bool hold);
+
+/**
+ * postern_relay_end_one() - end one direction of one connection
+ * @relay: the relay
+ * @connection: its number; it has come
+ * @back: the direction from the listener, not the one to it
+ *
+ * Whoever reads there finds the end behind what is carried now, and whoever
+ * writes gets an error.
+ */
+void postern_relay_end_one(PosternRelay *relay, unsigned connection, bool back);
+
+/**
  * postern_relay_cut() - break connections; both ends see it
  * @relay: the relay
  * @only: the number of the connection to break, in the order of their coming,

@@ -12,6 +12,7 @@
 #include "migration/migration-util.h"
 #include "qobject/qdict.h"
 #include "test-util.h"
+#include "walker.h"
 
 /*
  * Begin post-copy, and return when the source has sent everything and waits
@@ -102,6 +103,90 @@ static void test_kill_destination_at_end(void)
     clean_up();
 }
 
+/*
+ * Begin post-copy, and return when the guest runs on the destination, whose
+ * answer that it has loaded the devices is held back.
+ */
+static bool begin_and_hold_answer(QTestState **from, QTestState **to,
+                                  const char *other, PosternRelay **relay)
+{
+    MigrateStart start = { .oob = true };
+
+    if (!begin_precopy_relayed(&start, from, to, other, relay)) {
+        return false;
+    }
+    postern_relay_hold_one(*relay, 0, true, true);
+    migrate_postcopy_start(*from, *to, get_src());
+    wait_for_migration_status(*to, "postcopy-active",
+                              (const char * []) { "failed", "completed",
+                                                 NULL });
+    return true;
+}
+
+static void assert_refused(QTestState *who, const char *command)
+{
+    QDict *error = qtest_qmp_assert_failure_ref(who, "{ 'execute': %s }",
+                                                command);
+
+    qobject_unref(error);
+}
+
+/*
+ * Until the destination has answered, the source is in postcopy-device.  If the
+ * stream fails then, the answer may be on the way: the source waits for it, and
+ * pauses.
+ */
+static void test_answer_late(void)
+{
+    g_autofree char *status = NULL;
+    QTestState *from, *to;
+    PosternRelay *relay;
+
+    if (!begin_and_hold_answer(&from, &to, NULL, &relay)) {
+        return;
+    }
+    status = migrate_query_status(from);
+    g_assert_cmpstr(status, ==, "postcopy-device");
+    assert_refused(from, "migrate-pause");
+    assert_refused(from, "migrate_cancel");
+
+    postern_relay_end_one(relay, 0, false);
+    wait_for_paused(to);
+    assert_not_running(from);
+    postern_relay_hold_one(relay, 0, true, false);
+    wait_for_paused(from);
+    assert_not_running(from);
+
+    resume(from, to);
+    finish(from, to, true);
+    postern_relay_end(relay);
+}
+
+/*
+ * The destination ends without an answer: the guest goes on at the source,
+ * where release-ram has not freed any of its memory.
+ */
+static void test_no_answer(void)
+{
+    g_autofree char *status = NULL;
+    QTestState *from, *to;
+    PosternRelay *relay;
+
+    if (!begin_and_hold_answer(&from, &to, "release-ram", &relay)) {
+        return;
+    }
+    kill_hard(to);
+    postern_relay_cut(relay, 0);
+    wait_for_migration_status(from, "failed",
+                              (const char * []) { "postcopy-paused",
+                                                 "completed", NULL });
+    POLL_UNTIL(is_running(from));
+    walker_check(from);
+    postern_relay_end(relay);
+    qtest_quit(from);
+    clean_up();
+}
+
 void add_end_cases(void)
 {
     if (!host_has_userfault()) {
@@ -110,4 +195,6 @@ void add_end_cases(void)
     migration_test_add("/postern/end/cut", test_cut_at_end);
     migration_test_add("/postern/end/kill-destination",
                        test_kill_destination_at_end);
+    migration_test_add("/postern/end/answer-late", test_answer_late);
+    migration_test_add("/postern/end/no-answer", test_no_answer);
 }

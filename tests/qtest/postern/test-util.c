@@ -261,8 +261,31 @@ static bool start_both(MigrateStart *start, QTestState **from, QTestState **to)
     return !skipped;
 }
 
-bool begin_precopy(MigrateStart *start, QTestState **from, QTestState **to,
-                   Setting capability, const char *other)
+/* Connect the two, through a relay if @relay is not NULL, and begin to migrate */
+static void migrate_from_to(QTestState *from, QTestState *to,
+                            PosternRelay **relay)
+{
+    const char *tmpfs = migration_get_env()->tmpfs;
+    g_autofree char *there = g_strdup_printf("%s/migsocket-to", tmpfs);
+    g_autofree char *here = g_strdup_printf("%s/migsocket-from", tmpfs);
+    g_autofree char *there_uri = g_strdup_printf("unix:%s", there);
+    g_autofree char *here_uri = g_strdup_printf("unix:%s", here);
+
+    migrate_incoming_qmp(to, relay ? there_uri : "tcp:127.0.0.1:0", NULL, "{}");
+    if (relay) {
+        *relay = postern_relay_start(here, there, &error_abort);
+    }
+    walker_wait_for_round(from);
+    if (!boots_with_seabios) {
+        postern_bios_shadow(from);
+    }
+    boots_with_seabios = false;
+    migrate_qmp(from, to, relay ? here_uri : NULL, NULL, "{}");
+}
+
+static bool begin_precopy_via(MigrateStart *start, QTestState **from,
+                              QTestState **to, Setting capability,
+                              const char *other, PosternRelay **relay)
 {
     if (!start_both(start, from, to)) {
         return false;
@@ -282,15 +305,22 @@ bool begin_precopy(MigrateStart *start, QTestState **from, QTestState **to,
     migrate_set_parameter_int(*from, "max-postcopy-bandwidth", 4096);
     migrate_ensure_non_converge(*from);
     migrate_prepare_for_dirty_mem(*from);
-    migrate_incoming_qmp(*to, "tcp:127.0.0.1:0", NULL, "{}");
-    walker_wait_for_round(*from);
-    if (!boots_with_seabios) {
-        postern_bios_shadow(*from);
-    }
-    boots_with_seabios = false;
-    migrate_qmp(*from, *to, NULL, NULL, "{}");
+    migrate_from_to(*from, *to, relay);
     migrate_wait_for_dirty_mem(*from, *to);
     return true;
+}
+
+bool begin_precopy(MigrateStart *start, QTestState **from, QTestState **to,
+                   Setting capability, const char *other)
+{
+    return begin_precopy_via(start, from, to, capability, other, NULL);
+}
+
+bool begin_precopy_relayed(MigrateStart *start, QTestState **from,
+                           QTestState **to, const char *other,
+                           PosternRelay **relay)
+{
+    return begin_precopy_via(start, from, to, ON, other, relay);
 }
 
 void begin_postcopy(QTestState *from, QTestState *to, unsigned faults)
@@ -402,7 +432,7 @@ void kill_hard(QTestState *who)
 
 void clean_up(void)
 {
-    const char *files[] = { "src_serial", "dest_serial" };
+    const char *files[] = { "src_serial", "dest_serial", "migsocket-to" };
 
     for (int i = 0; i < ARRAY_SIZE(files); i++) {
         g_autofree char *path = g_build_filename(migration_get_env()->tmpfs,

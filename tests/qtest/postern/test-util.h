@@ -11,6 +11,7 @@
 
 #include "libqtest.h"
 #include "migration/framework.h"
+#include "relay.h"
 
 #define CAPABILITY "postcopy-kvm-userfault"
 
@@ -90,6 +91,14 @@ bool begin_with(MigrateStart *start, QTestState **from, QTestState **to,
 /** begin_precopy: up to where post-copy may begin; for begin_postcopy() */
 bool begin_precopy(MigrateStart *start, QTestState **from, QTestState **to,
                    Setting capability, const char *other);
+
+/**
+ * begin_precopy_relayed: begin_precopy() with the capability on, through a relay
+ * @relay: gets it; its connection 0 is the main channel, 1 that of preemption
+ */
+bool begin_precopy_relayed(MigrateStart *start, QTestState **from,
+                           QTestState **to, const char *other,
+                           PosternRelay **relay);
 
 /** begin_postcopy: go on with it, until the guest has asked for @faults pages */
 void begin_postcopy(QTestState *from, QTestState *to, unsigned faults);
