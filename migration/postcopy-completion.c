@@ -15,9 +15,17 @@
 #include "postcopy-rp.h"
 #include "qemu-file.h"
 #include "ram.h"
+#include "savevm.h"
 
 /* Pages were sent that release-ram is to free.  Migration thread only. */
 static bool release_pending;
+
+void postcopy_completion_announce(MigrationState *s)
+{
+    if (migrate_postcopy_ram() && s->postcopy_pause_unconfirmed) {
+        qemu_savevm_send_ping(s->to_dst_file, POSTCOPY_PING_SOURCE_PAUSES);
+    }
+}
 
 void postcopy_completion_begin(MigrationState *s)
 {
@@ -68,7 +76,7 @@ void postcopy_completion_release_ram(MigrationState *s)
 bool postcopy_completion_failed(MigrationState *s)
 {
     if (s->state != MIGRATION_STATUS_POSTCOPY_ACTIVE ||
-        !migrate_postcopy_ram()) {
+        !migrate_postcopy_ram() || !s->postcopy_pause_unconfirmed) {
         return false;
     }
     error_report("All memory was sent, but the destination did not confirm it:"

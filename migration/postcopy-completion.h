@@ -24,6 +24,18 @@
  */
 
 /**
+ * postcopy_completion_announce: tell the destination that this side pauses
+ * @s: the outgoing migration
+ *
+ * Such a destination may end the return path when it has not everything.  A
+ * destination that does not know this ping answers it, and no more.
+ *
+ * Context: migration thread, when post-copy begins and the destination still
+ * loads the main channel.
+ */
+void postcopy_completion_announce(MigrationState *s);
+
+/**
  * postcopy_completion_begin: the state of the devices is about to be sent
  * @s: the outgoing migration; its state is device
  *

@@ -1,5 +1,5 @@
 /*
- * Post-copy destination: the answer that the devices are loaded
+ * Post-copy destination: what it tells the source, and when it must not
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -12,10 +12,17 @@
 #include "migration.h"
 
 /*
- * The source sends this ping behind the state of the devices, just before the
- * destination may run.  Its answer makes the source give up the guest.
+ * Values of pings.  Sources send the first when a migration begins, and the
+ * second behind the state of the devices, just before the destination may run:
+ * its answer makes the source give up the guest.
+ *
+ * The last one is sent by Postern only: such a source never starts the guest
+ * when the return path ends without a confirmation, but pauses.  Every
+ * destination answers pings that it does not know, so this is compatible.
  */
+#define POSTCOPY_PING_BEGIN 1
 #define POSTCOPY_PING_DEVICES_LOADED 3
+#define POSTCOPY_PING_SOURCE_PAUSES 0x504f5354
 
 /**
  * postcopy_rp_listen: post-copy begins, and no answer was given yet
@@ -56,5 +63,28 @@ bool postcopy_rp_answered(MigrationIncomingState *mis);
  * Returns: true if migration is to pause, false if it fails.
  */
 bool postcopy_rp_running(MigrationIncomingState *mis);
+
+/**
+ * postcopy_rp_stream_ended: everything on the main channel has arrived
+ * @f: the main channel
+ *
+ * Waits for the pages that come through the channel of postcopy-preempt.  If
+ * that breaks, they are lost.  A source that is not known to pause cannot send
+ * them again, and would start the guest, which runs here, if the return path
+ * ended.  So this keeps it open until the source ends the main channel.
+ *
+ * Context: the thread that loads the main channel.
+ * Returns: 0 if all pages are here, -EIO if migration is to pause.
+ */
+int postcopy_rp_stream_ended(QEMUFile *f);
+
+/**
+ * postcopy_rp_may_pause: may the destination be paused by a command?
+ * @errp: set if not
+ *
+ * Context: any thread.
+ * Returns: false if the source would start the guest, which runs here.
+ */
+bool postcopy_rp_may_pause(Error **errp);
 
 #endif

@@ -21,7 +21,9 @@ typedef struct Direction {
     int from;
     int to;
     GThread *thread;
-    bool held;                  /* guarded by the relay's lock */
+    /* Guarded by the relay's lock */
+    bool held;
+    uint64_t carried;           /* in bytes */
 } Direction;
 
 struct PosternRelay {
@@ -64,6 +66,9 @@ static void *carry(void *opaque)
         if (qemu_write_full(direction->to, buf, len) != len) {
             break;
         }
+        g_mutex_lock(&direction->relay->lock);
+        direction->carried += len;
+        g_mutex_unlock(&direction->relay->lock);
     }
     /* An end on either side is passed on; after an error nobody reads there. */
     shutdown(direction->to, SHUT_WR);
@@ -142,6 +147,18 @@ void postern_relay_hold_one(PosternRelay *relay, unsigned connection,
     relay->directions[connection][back].held = hold;
     g_cond_broadcast(&relay->changed);
     g_mutex_unlock(&relay->lock);
+}
+
+uint64_t postern_relay_carried(PosternRelay *relay, unsigned connection,
+                               bool back)
+{
+    uint64_t carried;
+
+    g_mutex_lock(&relay->lock);
+    g_assert_cmpuint(connection, <, relay->nconnections);
+    carried = relay->directions[connection][back].carried;
+    g_mutex_unlock(&relay->lock);
+    return carried;
 }
 
 void postern_relay_end_one(PosternRelay *relay, unsigned connection, bool back)

@@ -43,6 +43,17 @@ void postern_relay_hold_one(PosternRelay *relay, unsigned connection,
                             bool back, bool hold);
 
 /**
+ * postern_relay_carried() - how much has gone in one direction
+ * @relay: the relay
+ * @connection: its number; it has come
+ * @back: the direction from the listener, not the one to it
+ *
+ * Return: the number of bytes, without what is held back
+ */
+uint64_t postern_relay_carried(PosternRelay *relay, unsigned connection,
+                               bool back);
+
+/**
  * postern_relay_end_one() - end one direction of one connection
  * @relay: the relay
  * @connection: its number; it has come

@@ -187,6 +187,99 @@ static void test_no_answer(void)
     clean_up();
 }
 
+static bool has_error_desc(QTestState *who)
+{
+    QDict *info = migrate_query(who);
+    bool has = qdict_haskey(info, "error-desc");
+
+    qobject_unref(info);
+    return has;
+}
+
+/* Wait until nothing more comes through the main channel */
+static void wait_for_end_of_stream(QTestState *from, PosternRelay *relay)
+{
+    POLL_UNTIL(read_ram_property_int(from, "remaining") == 0);
+    for (int i = 0, same = 0; same < 10; i++) {
+        uint64_t before = postern_relay_carried(relay, 0, false);
+
+        g_assert_cmpint(i, <, POLLS_MAX);
+        g_usleep(POLL_US);
+        same = postern_relay_carried(relay, 0, false) == before ? same + 1 : 0;
+    }
+}
+
+/*
+ * Begin post-copy, and return when everything on the main channel has arrived,
+ * and the channel of preemption has broken with the page that the guest waits
+ * for.
+ */
+static bool begin_and_lose_page(MigrateStart *start, QTestState **from,
+                                QTestState **to, PosternRelay **relay)
+{
+    if (!begin_precopy_relayed(start, from, to, "postcopy-preempt", relay)) {
+        return false;
+    }
+    begin_postcopy(*from, *to, 20);
+    postern_relay_hold_one(*relay, 1, false, true);
+    wait_for_last_request(*to);
+    migrate_set_parameter_int(*from, "max-postcopy-bandwidth", 0);
+    wait_for_end_of_stream(*from, *relay);
+    postern_relay_cut(*relay, 1);
+    return true;
+}
+
+/*
+ * The source is one of upstream's, as far as that goes: it would take an end of
+ * the return path for a failure, and start the guest, which runs on the
+ * destination.
+ */
+static void test_preempt_lost(void)
+{
+    MigrateStart start = {
+        .oob = true,
+        .opts_source = "-global migration.x-postcopy-pause-unconfirmed=off",
+    };
+    QTestState *from, *to;
+    PosternRelay *relay;
+
+    if (!begin_and_lose_page(&start, &from, &to, &relay)) {
+        return;
+    }
+    POLL_UNTIL(has_error_desc(to) || is_running(from));
+    assert_not_running(from);
+    g_assert_true(is_running(to));
+    assert_refused(to, "migrate-pause");
+    assert_not_running(from);
+
+    /* Only its own end lets the source have the guest again */
+    kill_hard(to);
+    postern_relay_cut(relay, 0);
+    POLL_UNTIL(is_running(from));
+    postern_relay_end(relay);
+    qtest_quit(from);
+    clean_up();
+}
+
+/* A source of ours pauses with the destination, and sends the page again */
+static void test_preempt_recover(void)
+{
+    MigrateStart start = { .oob = true };
+    QTestState *from, *to;
+    PosternRelay *relay;
+
+    if (!begin_and_lose_page(&start, &from, &to, &relay)) {
+        return;
+    }
+    wait_for_paused(to);
+    wait_for_paused(from);
+    assert_not_running(from);
+
+    resume(from, to);
+    finish(from, to, true);
+    postern_relay_end(relay);
+}
+
 void add_end_cases(void)
 {
     if (!host_has_userfault()) {
@@ -195,6 +288,8 @@ void add_end_cases(void)
     migration_test_add("/postern/end/cut", test_cut_at_end);
     migration_test_add("/postern/end/kill-destination",
                        test_kill_destination_at_end);
+    migration_test_add("/postern/end/preempt-lost", test_preempt_lost);
+    migration_test_add("/postern/end/preempt-recover", test_preempt_recover);
     migration_test_add("/postern/end/answer-late", test_answer_late);
     migration_test_add("/postern/end/no-answer", test_no_answer);
 }

@@ -249,9 +249,11 @@ static bool start_both(MigrateStart *start, QTestState **from, QTestState **to)
         g_strdup_printf("%s %s -d flatview_check 2>>%s",
                         boots_with_seabios ? "" : "-bios",
                         boots_with_seabios ? "" : firmware, path);
+    g_autofree char *options_source =
+        g_strdup_printf("%s %s", start->opts_source ?: "", options);
     bool skipped;
 
-    start->opts_source = options;
+    start->opts_source = options_source;
     start->opts_target = options;
     skipped = migrate_start(from, to, "defer", start);
     start->opts_source = NULL;
@@ -348,6 +350,18 @@ bool begin(QTestState **from, QTestState **to, Setting capability,
     return begin_with(&start, from, to, 20, capability, other);
 }
 
+void wait_for_last_request(QTestState *to)
+{
+    /* Pages on their way still come; the first that does not is the last */
+    for (int i = 0, same = 0; same < 10; i++) {
+        uint64_t before = faults_get(to, "requested");
+
+        g_assert_cmpint(i, <, POLLS_MAX);
+        g_usleep(POLL_US);
+        same = faults_get(to, "requested") == before ? same + 1 : 0;
+    }
+}
+
 bool begin_and_hold_with(MigrateStart *start, QTestState **from,
                          QTestState **to)
 {
@@ -355,14 +369,7 @@ bool begin_and_hold_with(MigrateStart *start, QTestState **from,
         return false;
     }
     kill(qtest_pid(*from), SIGSTOP);
-    /* Pages on their way still come; the first that does not is the last */
-    for (int i = 0, same = 0; same < 10; i++) {
-        uint64_t before = faults_get(*to, "requested");
-
-        g_assert_cmpint(i, <, POLLS_MAX);
-        g_usleep(POLL_US);
-        same = faults_get(*to, "requested") == before ? same + 1 : 0;
-    }
+    wait_for_last_request(*to);
     return true;
 }
 

@@ -122,6 +122,12 @@ bool begin_and_hold(QTestState **from, QTestState **to);
 /** end_and_check: check what the guest made of it, and quit both */
 void end_and_check(QTestState *from, QTestState *to);
 
+/**
+ * wait_for_last_request: until the guest waits for a page that does not come,
+ * which the caller has seen to
+ */
+void wait_for_last_request(QTestState *to);
+
 /** finish: let the rest come, and check what the guest made of it */
 void finish(QTestState *from, QTestState *to, bool kvm);
 
