@@ -23,6 +23,7 @@ typedef struct Direction {
     GThread *thread;
     /* Guarded by the relay's lock */
     bool held;
+    bool lost;                  /* what comes is not carried any more */
     uint64_t carried;           /* in bytes */
 } Direction;
 
@@ -39,16 +40,22 @@ struct PosternRelay {
     Direction directions[MAX_CONNECTIONS][2];
 };
 
-/* What is held back stays here, and in the sockets' buffers. */
-static void wait_while_held(Direction *direction)
+/*
+ * What is held back stays here, and in the sockets' buffers.  Returns false if
+ * it is to be thrown away.
+ */
+static bool wait_while_held(Direction *direction)
 {
     PosternRelay *relay = direction->relay;
+    bool lost;
 
     g_mutex_lock(&relay->lock);
     while ((relay->held || direction->held) && !relay->ended) {
         g_cond_wait(&relay->changed, &relay->lock);
     }
+    lost = direction->lost;
     g_mutex_unlock(&relay->lock);
+    return !lost;
 }
 
 static void *carry(void *opaque)
@@ -62,7 +69,9 @@ static void *carry(void *opaque)
         if (len <= 0) {
             break;
         }
-        wait_while_held(direction);
+        if (!wait_while_held(direction)) {
+            continue;
+        }
         if (qemu_write_full(direction->to, buf, len) != len) {
             break;
         }
@@ -146,6 +155,14 @@ void postern_relay_hold_one(PosternRelay *relay, unsigned connection,
     g_assert_cmpuint(connection, <, relay->nconnections);
     relay->directions[connection][back].held = hold;
     g_cond_broadcast(&relay->changed);
+    g_mutex_unlock(&relay->lock);
+}
+
+void postern_relay_lose_one(PosternRelay *relay, unsigned connection, bool back)
+{
+    g_mutex_lock(&relay->lock);
+    g_assert_cmpuint(connection, <, relay->nconnections);
+    relay->directions[connection][back].lost = true;
     g_mutex_unlock(&relay->lock);
 }
 

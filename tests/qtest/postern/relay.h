@@ -43,12 +43,21 @@ void postern_relay_hold_one(PosternRelay *relay, unsigned connection,
                             bool back, bool hold);
 
 /**
+ * postern_relay_lose_one() - throw away what comes in one direction from now on
+ * @relay: the relay
+ * @connection: its number; it has come
+ * @back: the direction from the listener, not the one to it
+ */
+void postern_relay_lose_one(PosternRelay *relay, unsigned connection,
+                            bool back);
+
+/**
  * postern_relay_carried() - how much has gone in one direction
  * @relay: the relay
  * @connection: its number; it has come
  * @back: the direction from the listener, not the one to it
  *
- * Return: the number of bytes, without what is held back
+ * Return: the number of bytes, without what was held back or thrown away
  */
 uint64_t postern_relay_carried(PosternRelay *relay, unsigned connection,
                                bool back);

@@ -280,6 +280,44 @@ static void test_preempt_recover(void)
     postern_relay_end(relay);
 }
 
+/*
+ * With machine types up to 7.2, the source ends the channel of preemption when
+ * it has sent everything.  What was on the main channel is lost: the recovery
+ * needs that channel again, for the page that the guest waits for.
+ */
+static void test_pre_7_2(void)
+{
+    MigrateStart start = {
+        .oob = true,
+        .memory_backend = "-m %s -machine pc-q35-7.2",
+    };
+    QTestState *from, *to;
+    PosternRelay *relay;
+    uint64_t carried;
+
+    if (!begin_precopy_relayed(&start, &from, &to, "postcopy-preempt",
+                               &relay)) {
+        return;
+    }
+    begin_postcopy(from, to, 20);
+    postern_relay_hold_one(relay, 0, true, true);
+    wait_for_last_request(to);
+    carried = postern_relay_carried(relay, 1, false);
+    postern_relay_lose_one(relay, 0, false);
+    migrate_set_parameter_int(from, "max-postcopy-bandwidth", 0);
+    /* Nothing is asked for: this is the end */
+    POLL_UNTIL(postern_relay_carried(relay, 1, false) > carried);
+    postern_relay_cut(relay, -1);
+    wait_for_paused(from);
+    wait_for_paused(to);
+
+    migrate_set_parameter_int(from, "max-postcopy-bandwidth", 4096);
+    resume(from, to);
+    wait_for_guest_faults(to, guest_faults(to) + 20);
+    finish(from, to, true);
+    postern_relay_end(relay);
+}
+
 void add_end_cases(void)
 {
     if (!host_has_userfault()) {
@@ -290,6 +328,7 @@ void add_end_cases(void)
                        test_kill_destination_at_end);
     migration_test_add("/postern/end/preempt-lost", test_preempt_lost);
     migration_test_add("/postern/end/preempt-recover", test_preempt_recover);
+    migration_test_add("/postern/end/pre-7-2", test_pre_7_2);
     migration_test_add("/postern/end/answer-late", test_answer_late);
     migration_test_add("/postern/end/no-answer", test_no_answer);
 }
