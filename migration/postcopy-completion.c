@@ -20,6 +20,12 @@
 /* Pages were sent that release-ram is to free.  Migration thread only. */
 static bool release_pending;
 
+/*
+ * The destination has everything.  Written by the return path thread, read when
+ * that has ended.
+ */
+static bool confirmed;
+
 void postcopy_completion_announce(MigrationState *s)
 {
     if (migrate_postcopy_ram() && s->postcopy_pause_unconfirmed) {
@@ -30,6 +36,7 @@ void postcopy_completion_announce(MigrationState *s)
 void postcopy_completion_begin(MigrationState *s)
 {
     release_pending = migrate_release_ram();
+    confirmed = false;
     /* Without memory, no answer is asked for */
     migrate_set_state(&s->state, MIGRATION_STATUS_DEVICE,
                       migrate_postcopy_ram() ? MIGRATION_STATUS_POSTCOPY_DEVICE
@@ -42,6 +49,16 @@ void postcopy_completion_pong(MigrationState *s, uint32_t seq)
         migrate_set_state(&s->state, MIGRATION_STATUS_POSTCOPY_DEVICE,
                           MIGRATION_STATUS_POSTCOPY_ACTIVE);
     }
+}
+
+void postcopy_completion_shut(uint32_t sibling_error)
+{
+    confirmed = !sibling_error;
+}
+
+bool postcopy_completion_confirmed(MigrationState *s)
+{
+    return confirmed && s->state == MIGRATION_STATUS_POSTCOPY_ACTIVE;
 }
 
 bool postcopy_completion_await_answer(MigrationState *s)

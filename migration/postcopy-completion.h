@@ -53,6 +53,23 @@ void postcopy_completion_begin(MigrationState *s);
 void postcopy_completion_pong(MigrationState *s, uint32_t seq);
 
 /**
+ * postcopy_completion_shut: the destination ends the return path
+ * @sibling_error: 0 if it has everything
+ *
+ * Context: return path thread.
+ */
+void postcopy_completion_shut(uint32_t sibling_error);
+
+/**
+ * postcopy_completion_confirmed: does the destination have everything?
+ * @s: the outgoing migration
+ *
+ * Context: migration thread, when the return path thread has ended.
+ * Returns: true if post-copy is complete, whatever errors there are.
+ */
+bool postcopy_completion_confirmed(MigrationState *s);
+
+/**
  * postcopy_completion_await_answer: leave the return path open for the answer
  * @s: the outgoing migration, which has failed
  *

@@ -25,6 +25,7 @@ typedef struct Direction {
     bool held;
     bool lost;                  /* what comes is not carried any more */
     uint64_t carried;           /* in bytes */
+    bool over;                  /* its end was passed on */
 } Direction;
 
 struct PosternRelay {
@@ -82,6 +83,9 @@ static void *carry(void *opaque)
     /* An end on either side is passed on; after an error nobody reads there. */
     shutdown(direction->to, SHUT_WR);
     shutdown(direction->from, SHUT_RD);
+    g_mutex_lock(&direction->relay->lock);
+    direction->over = true;
+    g_mutex_unlock(&direction->relay->lock);
     return NULL;
 }
 
@@ -176,6 +180,17 @@ uint64_t postern_relay_carried(PosternRelay *relay, unsigned connection,
     carried = relay->directions[connection][back].carried;
     g_mutex_unlock(&relay->lock);
     return carried;
+}
+
+bool postern_relay_over(PosternRelay *relay, unsigned connection, bool back)
+{
+    bool over;
+
+    g_mutex_lock(&relay->lock);
+    g_assert_cmpuint(connection, <, relay->nconnections);
+    over = relay->directions[connection][back].over;
+    g_mutex_unlock(&relay->lock);
+    return over;
 }
 
 void postern_relay_end_one(PosternRelay *relay, unsigned connection, bool back)

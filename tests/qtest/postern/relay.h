@@ -63,6 +63,16 @@ uint64_t postern_relay_carried(PosternRelay *relay, unsigned connection,
                                bool back);
 
 /**
+ * postern_relay_over() - has one direction ended?
+ * @relay: the relay
+ * @connection: its number; it has come
+ * @back: the direction from the listener, not the one to it
+ *
+ * Return: true if its end was passed on, behind all that came before
+ */
+bool postern_relay_over(PosternRelay *relay, unsigned connection, bool back);
+
+/**
  * postern_relay_end_one() - end one direction of one connection
  * @relay: the relay
  * @connection: its number; it has come

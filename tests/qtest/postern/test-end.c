@@ -7,6 +7,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <sys/ptrace.h>
 #include "libqtest.h"
 #include "migration/migration-qmp.h"
 #include "migration/migration-util.h"
@@ -318,6 +319,69 @@ static void test_pre_7_2(void)
     postern_relay_end(relay);
 }
 
+/* Stop one thread, until thread_continue() */
+static pid_t thread_stop(QTestState *who, const char *name)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/task", qtest_pid(who));
+    g_autoptr(GDir) threads = g_dir_open(path, 0, NULL);
+    g_autofree char *line = g_strdup_printf("%s\n", name);
+    const char *thread;
+
+    while ((thread = g_dir_read_name(threads))) {
+        g_autofree char *comm = g_strdup_printf("%s/%s/comm", path, thread);
+        g_autofree char *found = NULL;
+        pid_t tid = atoi(thread);
+
+        if (!g_file_get_contents(comm, &found, NULL, NULL) ||
+            !g_str_equal(found, line)) {
+            continue;
+        }
+        g_assert_cmpint(ptrace(PTRACE_SEIZE, tid, NULL, NULL), ==, 0);
+        g_assert_cmpint(ptrace(PTRACE_INTERRUPT, tid, NULL, NULL), ==, 0);
+        g_assert_cmpint(waitpid(tid, NULL, __WALL), ==, tid);
+        return tid;
+    }
+    g_assert_not_reached();
+}
+
+static void thread_continue(pid_t tid)
+{
+    g_assert_cmpint(ptrace(PTRACE_DETACH, tid, NULL, NULL), ==, 0);
+}
+
+/*
+ * migrate-pause comes when the destination's confirmation has arrived, but was
+ * not read yet: the migration is complete all the same.
+ */
+static void test_pause_when_confirmed(void)
+{
+    MigrateStart start = { .oob = true };
+    QTestState *from, *to;
+    PosternRelay *relay;
+    pid_t return_path;
+
+    if (!begin_precopy_relayed(&start, &from, &to, NULL, &relay)) {
+        return;
+    }
+    begin_postcopy(from, to, 20);
+    postern_relay_hold_one(relay, 0, true, true);
+    migrate_set_parameter_int(from, "max-postcopy-bandwidth", 0);
+    wait_for_migration_complete(to);
+
+    return_path = thread_stop(from, "mig/src/return");
+    postern_relay_hold_one(relay, 0, true, false);
+    POLL_UNTIL(postern_relay_over(relay, 0, true));
+    migrate_pause(from);
+    thread_continue(return_path);
+
+    wait_for_migration_status(from, "completed",
+                              (const char * []) { "postcopy-paused", "failed",
+                                                 NULL });
+    assert_not_running(from);
+    end_and_check(from, to);
+    postern_relay_end(relay);
+}
+
 void add_end_cases(void)
 {
     if (!host_has_userfault()) {
@@ -329,6 +393,8 @@ void add_end_cases(void)
     migration_test_add("/postern/end/preempt-lost", test_preempt_lost);
     migration_test_add("/postern/end/preempt-recover", test_preempt_recover);
     migration_test_add("/postern/end/pre-7-2", test_pre_7_2);
+    migration_test_add("/postern/end/pause-when-confirmed",
+                       test_pause_when_confirmed);
     migration_test_add("/postern/end/answer-late", test_answer_late);
     migration_test_add("/postern/end/no-answer", test_no_answer);
 }
