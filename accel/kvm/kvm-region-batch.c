@@ -146,9 +146,12 @@ bool kvm_region_batch_must_stop(KVMMemoryListener *kml, bool overlaps)
     QSIMPLEQ_FOREACH(update, &kml->transaction_add, next) {
         nr += may_have_memslot(&update->section);
     }
-    /* What lacks a memslot may get one in addition, for each that goes */
+    /*
+     * A section has up to two memslots, see kvm_userfault_cut().  For each that
+     * goes, a section without a memslot may get one in addition.
+     */
     return overlaps && (!batch_in_one_step() || shadowed ||
-                        nr > batch_max() / 2);
+                        nr > batch_max() / 4);
 }
 
 /* KVM has made a change, or has not */

@@ -7,14 +7,13 @@
  * all slots that map it, in all address spaces, by one atomic operation.
  *
  * KVM wants the first bit of a slot to be the first bit of an unsigned long.
- * A slot that begins elsewhere in its block (below 1 MiB there are some, cut
- * at 16 KiB) gets a copy shifted to fit, a "shadow", which is cleared along
- * with the block's bitmap.  Shadows are few and small, and belong to a range
- * of the block, not to a slot: whichever slot maps the range may use it.
+ * Sections of guest memory are cut into slots accordingly, whether or not there
+ * is a migration, see kvm_userfault_cut().  Some slots still begin in the middle
+ * of a word: the pages in front of a cut, sections of less than two words, and
+ * memory of devices.  They have no bitmap: accesses to their pages go to
+ * userfaultfd, as KVM's own do, and the bits of these pages are clear.
  *
- * Bits only ever go from set to clear, so all that concurrent readers and
- * writers need is that none of them misses a cleared bit; see
- * userfault_shadow_new().
+ * Bits only ever go from set to clear, in any order.
  *
  * Lock order: BQL, kml_slots_lock.  The part of the page path that is here,
  * kvm_userfault_handle_exit() and kvm_userfault_page_placed(), takes neither,
@@ -32,11 +31,11 @@
 #include "qemu/lockable.h"
 #include "qemu/main-loop.h"
 #include "qemu/rcu.h"
-#include "qemu/rcu_queue.h"
 #include "qapi/error.h"
 #include "exec/address-spaces.h"
 #include "exec/memory.h"
 #include "exec/ramblock.h"
+#include "hw/qdev-core.h"
 #include "system/cpus.h"
 #include "system/kvm.h"
 #include "system/kvm_int.h"
@@ -45,20 +44,10 @@
 #include "kvm-userfault.h"
 #include "trace.h"
 
-/* A part of a block's bitmap, moved to begin at bit 0 */
-typedef struct UserfaultShadow {
-    unsigned long *bitmap;
-    size_t first_page;          /* in the block */
-    size_t npages;
-    QLIST_ENTRY(UserfaultShadow) next;
-} UserfaultShadow;
-
 typedef struct UserfaultBlock {
     RAMBlock *rb;
     unsigned long *bitmap;
     size_t npages;
-    /* Read under RCU; insertions under kml_slots_lock; no removals */
-    QLIST_HEAD(, UserfaultShadow) shadows;
 } UserfaultBlock;
 
 typedef struct UserfaultState {
@@ -103,63 +92,42 @@ static void userfault_clear_bits(unsigned long *bitmap, size_t first,
     bitmap_test_and_clear_atomic(bitmap, first, npages);
 }
 
-static void userfault_shadow_clear(UserfaultShadow *shadow, size_t first,
-                                   size_t npages)
+/* Called with kml_slots_lock held.  The answer never changes. */
+static bool host_has_userfault(void)
 {
-    size_t begin = MAX(first, shadow->first_page);
-    size_t end = MIN(first + npages, shadow->first_page + shadow->npages);
+    static int has = -1;
 
-    if (begin < end) {
-        userfault_clear_bits(shadow->bitmap, begin - shadow->first_page,
-                             end - begin);
+    if (has < 0) {
+        has = kvm_check_extension(kvm_state, KVM_CAP_USERFAULT) > 0;
     }
+    return has;
 }
 
-static UserfaultShadow *userfault_shadow_new(UserfaultBlock *block,
-                                             size_t first, size_t npages)
+/* A memslot with guest_memfd gets no bitmap, so there is nothing to cut for */
+static bool userfault_cuts(MemoryRegion *mr)
 {
-    UserfaultShadow *shadow = g_new0(UserfaultShadow, 1);
-
-    shadow->first_page = first;
-    shadow->npages = npages;
-    shadow->bitmap = bitmap_new(npages);
-    bitmap_fill(shadow->bitmap, npages);
-    QLIST_INSERT_HEAD_RCU(&block->shadows, shadow, next);
-
-    /*
-     * A page may be placed right now.  kvm_userfault_page_placed() clears the
-     * block's bit, then walks the shadows; here the shadow becomes visible,
-     * then the block's bits are read.  With a full barrier on both sides, at
-     * least one of the two clears the shadow's bit.
-     */
-    smp_mb();
-    for (size_t page = 0; page < npages; page++) {
-        if (!test_bit(first + page, block->bitmap)) {
-            clear_bit_atomic(page, shadow->bitmap);
-        }
-    }
-    return shadow;
+    return host_has_userfault() && !memory_region_has_guest_memfd(mr) &&
+           !object_dynamic_cast(mr->owner, TYPE_DEVICE);
 }
 
-static unsigned long *userfault_slot_bitmap(UserfaultBlock *block,
-                                            size_t first, size_t npages)
+hwaddr kvm_userfault_cut(const MemoryRegionSection *section, hwaddr start,
+                         hwaddr size)
 {
-    UserfaultShadow *shadow;
+    hwaddr word = BITS_PER_LONG * qemu_real_host_page_size();
+    hwaddr offset = start - section->offset_within_address_space +
+                    section->offset_within_region;
+    hwaddr head = ROUND_UP(offset, word) - offset;
 
-    if (first % BITS_PER_LONG == 0) {
-        return block->bitmap + BIT_WORD(first);
+    if (!head || size < head + word || !userfault_cuts(section->mr)) {
+        return size;
     }
-    QLIST_FOREACH(shadow, &block->shadows, next) {
-        if (shadow->first_page == first && shadow->npages >= npages) {
-            return shadow->bitmap;
-        }
-    }
-    return userfault_shadow_new(block, first, npages)->bitmap;
+    return head;
 }
 
 bool kvm_userfault_set_region(struct kvm_userspace_memory_region2 *region,
                               uint64_t size)
 {
+    size_t first, npages = userfault_page(size);
     UserfaultBlock *block;
     ram_addr_t offset;
     RAMBlock *rb;
@@ -179,12 +147,16 @@ bool kvm_userfault_set_region(struct kvm_userspace_memory_region2 *region,
     if (!block) {
         return false;
     }
-    assert(userfault_page(offset + size) <= block->npages);
+    first = userfault_page(offset);
+    assert(first + npages <= block->npages);
 
+    if (first % BITS_PER_LONG) {
+        /* No access to these pages exits any more, through any slot */
+        userfault_clear_bits(block->bitmap, first, npages);
+        return false;
+    }
     region->flags |= KVM_MEM_USERFAULT;
-    region->userfault_bitmap =
-        (uintptr_t)userfault_slot_bitmap(block, userfault_page(offset),
-                                         userfault_page(size));
+    region->userfault_bitmap = (uintptr_t)(block->bitmap + BIT_WORD(first));
     return true;
 }
 
@@ -218,12 +190,7 @@ static int userfault_update_slots(void)
 static void userfault_block_free(gpointer opaque)
 {
     UserfaultBlock *block = opaque;
-    UserfaultShadow *shadow, *tmp;
 
-    QLIST_FOREACH_SAFE(shadow, &block->shadows, next, tmp) {
-        g_free(shadow->bitmap);
-        g_free(shadow);
-    }
     memory_region_unref(block->rb->mr);
     g_free(block->bitmap);
     g_free(block);
@@ -240,7 +207,6 @@ static UserfaultBlock *userfault_block_new(RAMBlock *rb,
     block->rb = rb;
     block->npages = DIV_ROUND_UP(rb->max_length, page_size);
     block->bitmap = bitmap_new(block->npages);
-    QLIST_INIT(&block->shadows);
     ops->missing(rb, block->bitmap);
     if (trace_event_get_state_backends(TRACE_KVM_USERFAULT_BLOCK)) {
         trace_kvm_userfault_block(rb->idstr, block->npages,
@@ -294,20 +260,12 @@ bool kvm_userfault_start(const GPtrArray *blocks, const KVMUserfaultOps *ops,
 void kvm_userfault_page_placed(RAMBlock *rb, ram_addr_t offset, size_t length)
 {
     UserfaultBlock *block;
-    UserfaultShadow *shadow;
-    size_t first = userfault_page(offset);
-    size_t npages = userfault_page(length);
 
     RCU_READ_LOCK_GUARD();
     block = userfault_block(qatomic_rcu_read(&userfault), rb);
-    if (!block) {
-        return;
-    }
-
-    userfault_clear_bits(block->bitmap, first, npages);
-    smp_mb(); /* see userfault_shadow_new() */
-    QLIST_FOREACH_RCU(shadow, &block->shadows, next) {
-        userfault_shadow_clear(shadow, first, npages);
+    if (block) {
+        userfault_clear_bits(block->bitmap, userfault_page(offset),
+                             userfault_page(length));
     }
 }
 

@@ -9,7 +9,7 @@
 #ifndef ACCEL_KVM_USERFAULT_H
 #define ACCEL_KVM_USERFAULT_H
 
-#include "exec/memattrs.h"
+#include "exec/memory.h"
 #include "hw/core/cpu.h"
 #include "system/kvm_int.h"
 #include <linux/kvm.h>
@@ -22,13 +22,35 @@ extern QemuMutex kml_slots_lock;
 void kvm_set_user_memory_region(KVMMemoryListener *kml, KVMSlot *slot, bool new);
 
 /**
+ * kvm_userfault_cut: find the end of a memslot, so that the next has a bitmap
+ * @section: of memory
+ * @start: guest address in @section where the memslot begins
+ * @size: bytes of @section from there on
+ *
+ * KVM wants a memslot's bitmap to begin with a word.  A section that begins in
+ * the middle of a word of its RAM block's bitmap is cut at the next word.  So
+ * only its first pages, less than a word, have no bitmap.
+ *
+ * The result depends on the section and the host only, so that it is the same
+ * when the memslots go away.  Nothing is cut where the host has no KVM userfault.
+ * Memory of devices is not cut, as a device's section gets one memslot or none;
+ * nor is memory with guest_memfd, which gets no bitmap.
+ *
+ * Context: kml_slots_lock held.
+ * Returns: bytes of the memslot, at most @size.
+ */
+hwaddr kvm_userfault_cut(const MemoryRegionSection *section, hwaddr start,
+                         hwaddr size);
+
+/**
  * kvm_userfault_set_region: give a memslot its userfault bitmap
  * @region: about to be handed to KVM_SET_USER_MEMORY_REGION(2), everything
  *          but the size filled in, with the slot's other flags
  * @size: bytes of the slot
  *
  * Sets @region->userfault_bitmap, and KVM_MEM_USERFAULT in @region->flags if
- * the slot maps guarded memory; clears them otherwise.
+ * the slot maps guarded memory and begins with a word of its bitmap; clears
+ * them otherwise.
  *
  * Context: kml_slots_lock held.
  * Returns: true if the region needs KVM_SET_USER_MEMORY_REGION2.

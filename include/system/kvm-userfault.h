@@ -86,8 +86,9 @@ bool kvm_userfault_supported(Error **errp);
  *        undo it for some memslot.  Exits for that one still reach @ops.
  *
  * Makes a userfault bitmap for each block from @ops->missing and sets
- * KVM_MEM_USERFAULT on all memslots that map one of the blocks.  Memslots
- * made or changed later follow by themselves.
+ * KVM_MEM_USERFAULT on all memslots that map one of the blocks and begin with a
+ * word of its bitmap, see kvm_userfault_cut().  Pages of the others, which are
+ * few, are not guarded.  Memslots made or changed later follow by themselves.
  *
  * Context: BQL held, no vCPU running.
  * Returns: true on success.

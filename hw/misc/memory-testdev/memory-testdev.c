@@ -22,7 +22,7 @@
 #include "exec/memory.h"
 #include "hw/qdev-core.h"
 #include "hw/qdev-properties.h"
-#include "migration/vmstate.h"
+#include "migration/blocker.h"
 #include "memory-testdev.h"
 
 #define TYPE_MEMORY_TESTDEV "memory-testdev"
@@ -44,6 +44,7 @@ struct MemoryTestDev {
     MemoryRegion ram;
     MemoryRegion *regions;
     unsigned long *mapped;
+    Error *blocker;
 };
 
 static hwaddr region_addr(MemoryTestDev *s, uint32_t i, uint64_t offset)
@@ -257,17 +258,17 @@ static void memory_testdev_realize(DeviceState *dev, Error **errp)
                                           errp)) {
         return;
     }
+    /* Nothing of it is migrated, but another guest may come to where it is */
+    error_setg(&s->blocker, TYPE_MEMORY_TESTDEV " cannot be migrated");
+    if (migrate_add_blocker(&s->blocker, errp)) {
+        return;
+    }
     s->regions = g_new0(MemoryRegion, s->nr_regions);
     s->mapped = bitmap_new(s->nr_regions);
     for (uint32_t i = 0; i < s->nr_regions; i++) {
         region_init(s, i);
     }
 }
-
-static const VMStateDescription vmstate_memory_testdev = {
-    .name = TYPE_MEMORY_TESTDEV,
-    .unmigratable = 1,
-};
 
 static const Property memory_testdev_properties[] = {
     DEFINE_PROP_BOOL("x-allow", MemoryTestDev, allow, false),
@@ -285,7 +286,6 @@ static void memory_testdev_class_init(ObjectClass *klass, void *data)
     dc->realize = memory_testdev_realize;
     /* Regions may be in use by the guest for as long as it runs */
     dc->hotpluggable = false;
-    dc->vmsd = &vmstate_memory_testdev;
     device_class_set_props(dc, memory_testdev_properties);
     set_bit(DEVICE_CATEGORY_MISC, dc->categories);
 }

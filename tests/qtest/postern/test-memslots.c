@@ -682,8 +682,8 @@ static int64_t overlay(QTestState *qts)
  */
 static void test_overlay_log(void)
 {
-    const char *running = "kvm_set_user_memory_regions as 0 nr 4 flags 0x1";
-    const char *stopped = "kvm_set_user_memory_regions as 0 nr 4 flags 0x0"
+    const char *running = "kvm_set_user_memory_regions as 0 nr 5 flags 0x1";
+    const char *stopped = "kvm_set_user_memory_regions as 0 nr 5 flags 0x0"
                           " ret 0";
     g_autofree char *path = write_boot_sector(OVERLAY_WORD);
     g_autofree char *file = watch_messages();

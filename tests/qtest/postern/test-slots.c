@@ -10,8 +10,11 @@
 #include "qemu/units.h"
 #include "libqtest.h"
 #include "migration/migration-util.h"
+#include "qobject/qdict.h"
+#include "qobject/qlist.h"
 #include "q35.h"
 #include "test-util.h"
+#include "testdev.h"
 
 /*
  * Pages that were not asked for before: the vCPU goes on, and through KVM, as
@@ -52,6 +55,65 @@ static void test_pam(void)
         postern_bios_writable(to, false);
         wait_for_more_faults(to);
     }
+    finish(from, to, true);
+}
+
+/* The memslot that begins at @address */
+static void check_slot(QTestState *who, uint64_t address, uint64_t end,
+                       bool userfault)
+{
+    QDict *response = qtest_qmp(who, "{ 'execute': 'query-memslots',"
+                                " 'arguments': { 'address-space': 0 } }");
+    QList *spaces = qdict_get_qlist(qdict_get_qdict(response, "return"),
+                                    "address-spaces");
+    QDict *space = qobject_to(QDict, qlist_peek(spaces));
+    const QListEntry *entry;
+    bool found = false;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(space, "memslots"), entry) {
+        QDict *slot = qobject_to(QDict, qlist_entry_obj(entry));
+
+        if (qdict_get_int(slot, "guest-address") == address) {
+            found = true;
+            g_assert_cmphex(address + qdict_get_int(slot, "size"), ==, end);
+            g_assert(qdict_get_bool(slot, "userfault") == userfault);
+        }
+    }
+    g_assert_true(found);
+    qobject_unref(response);
+}
+
+/*
+ * Pages of other memory over guest memory, as the Hyper-V SynIC has them.  The
+ * guest memory behind such a page begins in the middle of a word of its bitmap.
+ * All of it but its first pages still has one.
+ */
+static void test_overlay(void)
+{
+    const uint64_t main_end = 150 * MiB, begin_free = 101 * MiB;
+    MigrateStart start = {
+        .oob = true,
+        .opts_target = "-device memory-testdev,id=dev,x-allow=on,regions=2,"
+                       "base=0xf3000,stride=0x645e000",
+    };
+    QTestState *from, *to;
+
+    if (!begin_with(&start, &from, &to, 20, ON, NULL)) {
+        return;
+    }
+    postern_bios_writable(to, true);
+    check_slot(to, 1 * MiB, main_end, true);
+    testdev_run(to, 1, true, "[{'action': 'map', 'first': 0}]");
+    check_slot(to, 0xf4000, 1 * MiB, false);
+    check_slot(to, 1 * MiB, main_end, true);
+    wait_for_more_faults(to);
+    testdev_run(to, 1, true, "[{'action': 'map', 'first': 1}]");
+    check_slot(to, 1 * MiB, begin_free + 0x51000, true);
+    check_slot(to, begin_free + 0x52000, begin_free + 0x80000, false);
+    check_slot(to, begin_free + 0x80000, main_end, true);
+    wait_for_more_faults(to);
+    testdev_run(to, 2, true, "[{'action': 'unmap', 'first': 0, 'count': 2}]");
+    wait_for_more_faults(to);
     finish(from, to, true);
 }
 
@@ -159,6 +221,7 @@ void add_slots_cases(void)
         return;
     }
     migration_test_add("/postern/slots/pam", test_pam);
+    migration_test_add("/postern/slots/overlay", test_overlay);
     migration_test_add("/postern/slots/dirty-log", test_dirty_log);
     migration_test_add("/postern/slots/bar", test_bar);
     migration_test_add("/postern/slots/hotplug", test_hotplug);

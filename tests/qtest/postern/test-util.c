@@ -249,15 +249,18 @@ static bool start_both(MigrateStart *start, QTestState **from, QTestState **to)
         g_strdup_printf("%s %s -d flatview_check 2>>%s",
                         boots_with_seabios ? "" : "-bios",
                         boots_with_seabios ? "" : firmware, path);
-    g_autofree char *options_source =
-        g_strdup_printf("%s %s", start->opts_source ?: "", options);
+    const char *source = start->opts_source, *target = start->opts_target;
+    g_autofree char *opts_source = g_strdup_printf("%s %s", source ?: "",
+                                                   options);
+    g_autofree char *opts_target = g_strdup_printf("%s %s", target ?: "",
+                                                   options);
     bool skipped;
 
-    start->opts_source = options_source;
-    start->opts_target = options;
+    start->opts_source = opts_source;
+    start->opts_target = opts_target;
     skipped = migrate_start(from, to, "defer", start);
-    start->opts_source = NULL;
-    start->opts_target = NULL;
+    start->opts_source = source;
+    start->opts_target = target;
     unlink(path);
     unlink(firmware);
     return !skipped;
