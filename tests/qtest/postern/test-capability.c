@@ -75,7 +75,7 @@ static void test_capability_default(void)
 {
     g_autofree char *log = g_strdup_printf("%s/probes",
                                            migration_get_env()->tmpfs);
-    QTestState *to = start_traced(log);
+    QTestState *from, *to = start_traced(log);
 
     migrate_set_capability(to, "events", true);
     g_assert_cmpuint(count_lines(log), ==, 0);
@@ -93,6 +93,21 @@ static void test_capability_default(void)
     g_assert_cmpuint(count_lines(log), ==, 1);
     qtest_quit(to);
     unlink(log);
+
+    /* A source does not need the answer */
+    from = qtest_initf("-accel kvm -machine q35 -m 64M"
+                       " -trace kvm_userfault_supported -D %s", log);
+    migrate_set_capability(from, "postcopy-ram", true);
+    g_assert_cmpuint(count_lines(log), ==, 0);
+    qtest_quit(from);
+    unlink(log);
+
+    /* What was said before the host was asked holds */
+    to = start_incoming("");
+    migrate_set_capability(to, CAPABILITY, false);
+    migrate_set_capability(to, "postcopy-ram", true);
+    g_assert_false(get_capability(to));
+    qtest_quit(to);
 }
 
 static void test_capability_on(void)
