@@ -56,7 +56,8 @@
  * read, sooner or later, and whoever is second, the one who reads it or the
  * one who places its page, wakes it.  So the fault thread must not wait for
  * anything but faults: not for the stream, nor for a recovery.  (As upstream's,
- * it waits for one if it cannot place the zero page of a discarded page.)
+ * it waits for one if it cannot place the zero page of a discarded page.)  Should
+ * it end on an error, pages are placed with a wake from then on.
  *
  * The lists are also what a recovery asks for again, and what has to come
  * before post-copy with preemption may end.
@@ -84,6 +85,9 @@ static PostcopyVCPU *vcpus;
 
 /* vCPU faults come as KVM exits.  Changes while no page is being placed. */
 static bool kvm_guarded;
+
+/* The fault thread reads userfaultfd, and wakes threads whose page is there */
+static bool userfaultfd_read;
 
 /* There is a stream to ask through.  Read under RCU. */
 static bool kvm_serving;
@@ -127,12 +131,35 @@ bool postcopy_faults_place(MigrationIncomingState *mis, RAMBlock *rb,
     }
     ramblock_recv_bitmap_set_range(rb, host, length / qemu_target_page_size());
     in_userfaultfd = fault_resolve(rb, host, length);
-    if (in_userfaultfd) {
+    smp_mb(); /* see postcopy_faults_userfaultfd_ends() */
+    if (in_userfaultfd || !qatomic_read(&userfaultfd_read)) {
         *ret = uffd_wakeup(mis->userfault_fd, host, length);
     }
     trace_postcopy_fault_placed(rb->idstr, (uint8_t *)host - rb->host,
                                 in_userfaultfd);
     return true;
+}
+
+static int wake_block(RAMBlock *rb, void *opaque)
+{
+    MigrationIncomingState *mis = opaque;
+
+    return rb->postcopy_length ?
+           uffd_wakeup(mis->userfault_fd, rb->host, rb->postcopy_length) : 0;
+}
+
+void postcopy_faults_userfaultfd_ends(MigrationIncomingState *mis)
+{
+    if (!qatomic_read(&kvm_guarded)) {
+        return;
+    }
+    /*
+     * Of a page that is placed now, either the wake below finds the threads
+     * that wait for it, or postcopy_faults_place() sees the flag, and wakes
+     * them.  With a full barrier on both sides, one of the two does.
+     */
+    qatomic_set_mb(&userfaultfd_read, false);
+    foreach_not_ignored_block(wake_block, mis);
 }
 #endif
 
@@ -346,6 +373,7 @@ void postcopy_faults_start(MigrationIncomingState *mis)
         mis->blocktime_ctx = NULL;
     }
     postcopy_requests_start(mis);
+    qatomic_set(&userfaultfd_read, true);
     qatomic_set(&kvm_guarded, true);
     qatomic_set(&kvm_serving, true);
 }

@@ -71,6 +71,18 @@ void postcopy_faults_userfaultfd(RAMBlock *rb, ram_addr_t offset,
                                  uint32_t ptid);
 
 /**
+ * postcopy_faults_userfaultfd_ends: stop reading faults from userfaultfd
+ * @mis: the incoming migration, with userfaultfd still open
+ *
+ * The fault thread ends, maybe on an error.  Wakes all threads that wait in
+ * userfaultfd; those whose page is missing wait again.  From now on, each page
+ * is placed with a wake.
+ *
+ * Context: fault thread.
+ */
+void postcopy_faults_userfaultfd_ends(MigrationIncomingState *mis);
+
+/**
  * postcopy_faults_request: ask for a page that another one than a vCPU needs
  * @rb: block of the page
  * @offset: of the host page in @rb

@@ -13,6 +13,8 @@
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
 #include "test-util.h"
+#include "uffd.h"
+#include "walker.h"
 
 /* Stopped and continued while it waits, a vCPU carries on */
 static void test_stop_cont(void)
@@ -138,6 +140,37 @@ static void test_fault_while_paused(void)
     recover(from, to);
 }
 
+/*
+ * The thread that reads userfaultfd ends on an error.  A thread that waits there
+ * is woken all the same when its page comes.
+ */
+static void test_no_fault_thread(void)
+{
+    UffdReader *outside, *inside;
+    QTestState *from, *to;
+
+    if (!begin_and_hold(&from, &to)) {
+        return;
+    }
+    /* A fault of a page that is not the guest's is such an error */
+    outside = uffd_reader_new(to, uffd_watch_stack(to));
+    POLL_UNTIL(has_said("postcopy_ram_fault_thread: Fault outside guest"));
+
+    /* A vCPU waits for this page, so it has been requested */
+    inside = uffd_reader_new(to, walker_host_address(to, walker_position(to)));
+    POLL_UNTIL(uffd_reader_sleeps(inside));
+    kill(qtest_pid(from), SIGCONT);
+    wait_for_requests(to, 20);
+    /* The vCPU has its page.  The end of post-copy, which would wake all, waits */
+    kill(qtest_pid(from), SIGSTOP);
+    POLL_UNTIL(uffd_reader_done(inside));
+    kill(qtest_pid(from), SIGCONT);
+
+    finish(from, to, true);
+    uffd_reader_free(inside);
+    uffd_reader_free(outside);
+}
+
 /* The destination quits at once although a vCPU waits */
 static void test_quit(void)
 {
@@ -195,6 +228,8 @@ void add_trouble_cases(void)
     migration_test_add("/postern/trouble/recovery", test_recovery);
     migration_test_add("/postern/trouble/fault-while-paused",
                        test_fault_while_paused);
+    migration_test_add("/postern/trouble/no-fault-thread",
+                       test_no_fault_thread);
     migration_test_add("/postern/trouble/quit", test_quit);
     migration_test_add("/postern/trouble/kill-source", test_kill_source);
     migration_test_add("/postern/trouble/kill-destination",

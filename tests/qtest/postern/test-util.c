@@ -165,6 +165,13 @@ static char *last_messages(void)
     return text;
 }
 
+bool has_said(const char *what)
+{
+    g_autofree char *text = last_messages();
+
+    return strstr(text, what);
+}
+
 /* When a test fails, or one of the two died */
 static void show_messages(void *unused)
 {

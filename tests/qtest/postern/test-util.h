@@ -58,6 +58,9 @@ uint64_t guest_faults(QTestState *who);
  */
 char *watch_messages(void);
 
+/** has_said: is @what in the last of those messages? */
+bool has_said(const char *what);
+
 /** wait_for_guest_faults: until there were @goal of them */
 void wait_for_guest_faults(QTestState *who, uint64_t goal);
 

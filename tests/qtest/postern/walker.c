@@ -63,15 +63,26 @@ void walker_wait_for_round(QTestState *who)
     POLL_UNTIL(qtest_readb(who, X86_TEST_MEM_END - TEST_MEM_PAGE_SIZE));
 }
 
-/* Returns where QEMU's own memory has the guest's memory at @address. */
-static char *host_address(QTestState *who, uint64_t address)
+uint64_t walker_host_address(QTestState *who, uint64_t address)
 {
     g_autofree char *said = qtest_hmp(who, "gpa2hva 0x%" PRIx64, address);
     const char *found = strstr(said, ") is 0x");
 
     g_assert(found);
-    return (char *)(uintptr_t)g_ascii_strtoull(found + strlen(") is "), NULL,
-                                               16);
+    return g_ascii_strtoull(found + strlen(") is "), NULL, 16);
+}
+
+uint64_t walker_position(QTestState *who)
+{
+    g_autofree char *registers = qtest_hmp(who, "info registers");
+    const char *found = strstr(registers, "EAX=");
+    uint64_t address;
+
+    g_assert(found);
+    address = g_ascii_strtoull(found + strlen("EAX="), NULL, 16);
+    g_assert_cmphex(address, >=, X86_TEST_MEM_START);
+    g_assert_cmphex(address, <, X86_TEST_MEM_END);
+    return address;
 }
 
 /*
@@ -85,7 +96,7 @@ static void read_bytes(QTestState *who, uint8_t *bytes)
     while (address < X86_TEST_MEM_END) {
         uint64_t end = MIN(ROUND_UP(address + 1, PART_BYTES), X86_TEST_MEM_END);
         size_t count = (end - address) / TEST_MEM_PAGE_SIZE;
-        char *host = host_address(who, address);
+        char *host = (char *)(uintptr_t)walker_host_address(who, address);
         struct iovec local = { .iov_base = bytes, .iov_len = count };
         struct iovec remote[PART_PAGES];
 

@@ -35,6 +35,19 @@ char *walker_write_firmware(const char *directory);
 void walker_wait_for_round(QTestState *who);
 
 /**
+ * walker_host_address: where QEMU's own memory has the guest's
+ * @who: where it runs
+ * @address: guest address
+ */
+uint64_t walker_host_address(QTestState *who, uint64_t address);
+
+/**
+ * walker_position: the guest address that the guest accesses now, or next
+ * @who: where it runs, past its first round
+ */
+uint64_t walker_position(QTestState *who);
+
+/**
  * walker_check: see that the guest runs, stop it, and see that it stands still
  * and that no page of its test memory was lost or is stale
  * @who: where it runs, and where all of its memory is

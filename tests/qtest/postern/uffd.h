@@ -1,0 +1,45 @@
+/*
+ * Waiting in the userfaultfd of a QEMU that is a destination of post-copy
+ *
+ * Copyright (c) 2026 Postern developers
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef POSTERN_UFFD_H
+#define POSTERN_UFFD_H
+
+#include "libqtest.h"
+
+/* A thread of the test that reads a byte of QEMU's memory */
+typedef struct UffdReader UffdReader;
+
+/**
+ * uffd_watch_stack: register a page outside guest memory with QEMU's userfaultfd
+ * @who: QEMU, in post-copy
+ *
+ * It is the far end of a thread's stack, which nobody uses.
+ *
+ * Returns: its host address
+ */
+uint64_t uffd_watch_stack(QTestState *who);
+
+/**
+ * uffd_reader_new: begin to read, and wait for the byte if its page is missing
+ * @who: whose memory
+ * @address: host address of the byte
+ *
+ * Returns: the reader
+ */
+UffdReader *uffd_reader_new(QTestState *who, uint64_t address);
+
+/** uffd_reader_sleeps: does it sleep in the kernel? */
+bool uffd_reader_sleeps(UffdReader *reader);
+
+/** uffd_reader_done: has it read the byte? */
+bool uffd_reader_done(UffdReader *reader);
+
+/** uffd_reader_free: wait until it is done, and free it */
+void uffd_reader_free(UffdReader *reader);
+
+#endif
