@@ -80,7 +80,7 @@ static uint64_t some_stack_pointer(pid_t pid)
     return found;
 }
 
-/* Below a thread's stack is a guard page, so a mapping begins with the stack. */
+/* A guard page is below a thread's stack, so a mapping begins with the stack */
 static uint64_t mapping_start(pid_t pid, uint64_t address)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/maps", pid);

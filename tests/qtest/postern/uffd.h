@@ -15,7 +15,7 @@
 typedef struct UffdReader UffdReader;
 
 /**
- * uffd_watch_stack: register a page outside guest memory with QEMU's userfaultfd
+ * uffd_watch_stack: register a page outside guest memory with userfaultfd
  * @who: QEMU, in post-copy
  *
  * It is the far end of a thread's stack, which nobody uses.
