@@ -1,11 +1,9 @@
 /*
- * Post-copy destination: the capability postcopy-blocktime with KVM userfault
+ * Post-copy destination: the capability postcopy-blocktime
  *
  * How long each vCPU waited for pages, and how long all of them did at once.
- * What postcopy-ram.c measures for faults that come through userfaultfd, it
- * measures by going through all vCPUs for each page that arrives; here, where
- * it is known who waits for a page, the cost does not depend on how many there
- * are.
+ * It is known who waits for a page, so the cost of one does not depend on how
+ * many vCPUs there are.
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -29,7 +27,7 @@ static struct {
     unsigned indexes;
     unsigned nr_vcpus;          /* there may be holes */
     unsigned waiting;           /* how many of them */
-    int64_t last_begin_ns;      /* when the last of them began to */
+    int64_t last_begin_ns;      /* when the last of them began (again) */
     uint64_t all_ns;            /* time that all waited */
 } blocktime;
 
@@ -42,22 +40,45 @@ void postcopy_blocktime_reset(unsigned indexes, unsigned vcpus)
     blocktime.vcpus = indexes ? g_new0(VCPUBlocktime, indexes) : NULL;
 }
 
+/* A vCPU that is in blocktime.waiting has waited until @now */
+static void blocktime_add(VCPUBlocktime *vcpu, int64_t since_ns,
+                          unsigned waiting, int64_t now)
+{
+    qatomic_add(&vcpu->total_ns, MAX(now - since_ns, 0));
+    if (waiting == blocktime.nr_vcpus) {
+        int64_t all_ns = now - qatomic_read(&blocktime.last_begin_ns);
+
+        qatomic_add(&blocktime.all_ns, MAX(all_ns, 0));
+    }
+}
+
 void postcopy_blocktime_begin(int cpu_index, void *page, int64_t now)
 {
     VCPUBlocktime *vcpu;
+    void *before;
 
     if ((unsigned)cpu_index >= blocktime.indexes) {
         return;
     }
     vcpu = &blocktime.vcpus[cpu_index];
+    before = qatomic_xchg(&vcpu->page, NULL);
+    if (before && before != page) {
+        /* That page has come, but whoever placed it is not here yet */
+        blocktime_add(vcpu, qatomic_read(&vcpu->since_ns),
+                      qatomic_read(&blocktime.waiting), now);
+    }
     qatomic_set(&vcpu->since_ns, now);
-    if (!qatomic_xchg(&vcpu->page, page)) {
-        /*
-         * Before it counts: who finds all waiting finds it.  Of two that begin
-         * at once it may be the earlier one's.
-         */
-        qatomic_set(&blocktime.last_begin_ns, now);
+    /*
+     * This is set before the vCPU counts, so that it is valid when all count.
+     * If two begin at once, it may be the earlier one's.
+     */
+    qatomic_set(&blocktime.last_begin_ns, now);
+    if (!before) {
         qatomic_inc(&blocktime.waiting);
+    }
+    if (qatomic_xchg(&vcpu->page, page)) {
+        /* Two threads have begun for this vCPU at once: it counts only once */
+        qatomic_dec(&blocktime.waiting);
     }
 }
 
@@ -74,12 +95,7 @@ void postcopy_blocktime_end(int cpu_index, void *page, int64_t now)
     if (qatomic_cmpxchg(&vcpu->page, page, NULL) != page) {
         return;
     }
-    qatomic_add(&vcpu->total_ns, MAX(now - since_ns, 0));
-    if (qatomic_fetch_dec(&blocktime.waiting) == blocktime.nr_vcpus) {
-        int64_t all_ns = now - qatomic_read(&blocktime.last_begin_ns);
-
-        qatomic_add(&blocktime.all_ns, MAX(all_ns, 0));
-    }
+    blocktime_add(vcpu, since_ns, qatomic_fetch_dec(&blocktime.waiting), now);
 }
 
 static uint32_t ns_to_ms(uint64_t ns)

@@ -1,5 +1,5 @@
 /*
- * Post-copy destination: the capability postcopy-blocktime with KVM userfault
+ * Post-copy destination: the capability postcopy-blocktime
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -24,10 +24,16 @@ void postcopy_blocktime_reset(unsigned indexes, unsigned vcpus);
 /**
  * postcopy_blocktime_begin: a vCPU begins to wait for a page
  * @cpu_index: the vCPU; ignored if it is -1 or beyond those measured
- * @page: what it waits for; takes the place of what it waited for before
+ * @page: what it waits for
  * @now: get_clock()
  *
- * Context: any thread; takes no lock.
+ * If it has waited for another page, it did so until now: userfaultfd wakes the
+ * vCPU before postcopy_blocktime_end() is called for that page.  If it has
+ * waited for the same page, it was interrupted, and its time so far does not
+ * count.
+ *
+ * Context: any thread; takes no lock.  Not called together with
+ * postcopy_blocktime_end() for the same page.
  */
 void postcopy_blocktime_begin(int cpu_index, void *page, int64_t now);
 
@@ -44,7 +50,7 @@ void postcopy_blocktime_end(int cpu_index, void *page, int64_t now);
 /**
  * postcopy_blocktime_fill_info: for query-migrate
  * @info: gets the members postcopy-blocktime and postcopy-vcpu-blocktime if
- *        they were measured here: from the beginning of post-copy on
+ *        they were measured: from the beginning of post-copy on
  *
  * Context: BQL held.
  */

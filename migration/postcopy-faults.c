@@ -320,9 +320,11 @@ static void faults_blocktime_reset(void)
     unsigned indexes = 0, count = 0;
     CPUState *cpu;
 
-    CPU_FOREACH(cpu) {
-        indexes = MAX(indexes, cpu->cpu_index + 1);
-        count++;
+    if (migrate_postcopy_blocktime()) {
+        CPU_FOREACH(cpu) {
+            indexes = MAX(indexes, cpu->cpu_index + 1);
+            count++;
+        }
     }
     postcopy_blocktime_reset(indexes, count);
 }
@@ -356,7 +358,7 @@ void postcopy_faults_start(MigrationIncomingState *mis)
     postcopy_fault_table_resolve_all();
 
     postcopy_fault_stats_reset(POSTCOPY_FAULT_MECHANISM_USERFAULTFD);
-    postcopy_blocktime_reset(0, 0);
+    faults_blocktime_reset();
     if (!postcopy_kvm_userfault_get()) {
         return;
     }
@@ -367,11 +369,6 @@ void postcopy_faults_start(MigrationIncomingState *mis)
         return;
     }
     postcopy_fault_stats_reset(POSTCOPY_FAULT_MECHANISM_KVM_USERFAULT);
-    if (mis->blocktime_ctx) {
-        faults_blocktime_reset();
-        /* Without a context, which it frees at exit, postcopy-ram.c does not */
-        mis->blocktime_ctx = NULL;
-    }
     postcopy_requests_start(mis);
     qatomic_set(&userfaultfd_read, true);
     qatomic_set(&kvm_guarded, true);
@@ -455,8 +452,5 @@ bool postcopy_faults_serving(void)
 void postcopy_faults_fill_info(MigrationInfo *info)
 {
     info->postcopy_faults = postcopy_fault_stats_query();
-    if (!migration_incoming_get_current()->blocktime_ctx) {
-        /* Else postcopy-ram.c does, or is going to */
-        postcopy_blocktime_fill_info(info);
-    }
+    postcopy_blocktime_fill_info(info);
 }

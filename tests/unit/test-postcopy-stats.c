@@ -220,25 +220,45 @@ static void test_blocktime_others(void)
     postcopy_blocktime_begin(0, a, 10 * MS);
     postcopy_blocktime_end(0, b, 15 * MS);
     assert_blocktime(0, 0, 0);
-    /* Interrupted, it waits for another one; the first comes, then that */
+    /* It waits for another one; only then the end of the first is noticed */
     postcopy_blocktime_begin(0, b, 20 * MS);
     postcopy_blocktime_end(0, a, 25 * MS);
-    assert_blocktime(0, 0, 0);
+    assert_blocktime(0, 10, 0);
     postcopy_blocktime_end(0, b, 27 * MS);
-    assert_blocktime(0, 7, 0);
+    assert_blocktime(0, 17, 0);
     postcopy_blocktime_end(0, b, 30 * MS);
-    assert_blocktime(0, 7, 0);
+    assert_blocktime(0, 17, 0);
     postcopy_blocktime_begin(-1, a, 30 * MS);
     postcopy_blocktime_end(-1, a, 31 * MS);
     postcopy_blocktime_begin(2, a, 30 * MS);
     postcopy_blocktime_end(2, a, 31 * MS);
-    assert_blocktime(0, 7, 0);
+    assert_blocktime(0, 17, 0);
     /* None of this was counted as waiting: now both do, for 4 ms */
     postcopy_blocktime_begin(1, a, 40 * MS);
     postcopy_blocktime_begin(0, a, 41 * MS);
     postcopy_blocktime_end(1, a, 45 * MS);
     postcopy_blocktime_end(0, a, 46 * MS);
-    assert_blocktime(4, 12, 5);
+    assert_blocktime(4, 22, 5);
+    postcopy_blocktime_reset(0, 0);
+}
+
+/* Whenever the only vCPU waits, all do */
+static void test_blocktime_one(void)
+{
+    void *a = (void *)1, *b = (void *)2;
+
+    postcopy_blocktime_reset(2, 1);
+    postcopy_blocktime_begin(0, a, 10 * MS);
+    postcopy_blocktime_begin(0, b, 30 * MS);
+    assert_blocktime(20, 20, 0);
+    postcopy_blocktime_end(0, a, 31 * MS);
+    postcopy_blocktime_end(0, b, 60 * MS);
+    assert_blocktime(50, 50, 0);
+    /* It was interrupted, and comes back for the same page */
+    postcopy_blocktime_begin(0, a, 70 * MS);
+    postcopy_blocktime_begin(0, a, 80 * MS);
+    postcopy_blocktime_end(0, a, 90 * MS);
+    assert_blocktime(60, 60, 0);
     postcopy_blocktime_reset(0, 0);
 }
 
@@ -272,6 +292,7 @@ int main(int argc, char **argv)
                     test_blocktime_overlap);
     g_test_add_func("/postcopy-stats/blocktime/others",
                     test_blocktime_others);
+    g_test_add_func("/postcopy-stats/blocktime/one", test_blocktime_one);
     g_test_add_func("/postcopy-stats/blocktime/hole", test_blocktime_hole);
     return g_test_run();
 }
