@@ -8,6 +8,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/error-report.h"
+#include "qapi/error.h"
 #include "io/channel.h"
 #include "migration.h"
 #include "options.h"
@@ -37,10 +38,27 @@ void postcopy_completion_begin(MigrationState *s)
 {
     release_pending = migrate_release_ram();
     confirmed = false;
-    /* Without memory, no answer is asked for */
+    if (migrate_postcopy_ram()) {
+        migrate_set_state(&s->state, MIGRATION_STATUS_DEVICE,
+                          MIGRATION_STATUS_POSTCOPY_DEVICE);
+    }
+}
+
+int postcopy_completion_sent(MigrationState *s, Error **errp)
+{
+    int ret;
+
+    if (migrate_postcopy_ram()) {
+        return 0;
+    }
+    ret = qemu_file_get_error(s->to_dst_file);
+    if (ret) {
+        error_setg_errno(errp, -ret, "The devices cannot be sent");
+        return ret;
+    }
     migrate_set_state(&s->state, MIGRATION_STATUS_DEVICE,
-                      migrate_postcopy_ram() ? MIGRATION_STATUS_POSTCOPY_DEVICE
-                                             : MIGRATION_STATUS_POSTCOPY_ACTIVE);
+                      MIGRATION_STATUS_POSTCOPY_ACTIVE);
+    return 0;
 }
 
 void postcopy_completion_pong(MigrationState *s, uint32_t seq)

@@ -44,6 +44,19 @@ void postcopy_completion_announce(MigrationState *s);
 void postcopy_completion_begin(MigrationState *s);
 
 /**
+ * postcopy_completion_sent: the state of the devices was sent
+ * @s: the outgoing migration
+ * @errp: set on errors
+ *
+ * Where no memory is migrated, no answer is asked for: this is the end of what
+ * may fail.
+ *
+ * Context: migration thread.
+ * Returns: 0, or a negative errno if the migration fails.
+ */
+int postcopy_completion_sent(MigrationState *s, Error **errp);
+
+/**
  * postcopy_completion_pong: the destination answered a ping
  * @s: the outgoing migration
  * @seq: the ping's value

@@ -144,8 +144,11 @@ static int wake_block(RAMBlock *rb, void *opaque)
 {
     MigrationIncomingState *mis = opaque;
 
-    return rb->postcopy_length ?
-           uffd_wakeup(mis->userfault_fd, rb->host, rb->postcopy_length) : 0;
+    /* An error, which the call reports, must not end the walk */
+    if (rb->postcopy_length) {
+        uffd_wakeup(mis->userfault_fd, rb->host, rb->postcopy_length);
+    }
+    return 0;
 }
 
 void postcopy_faults_userfaultfd_ends(MigrationIncomingState *mis)
@@ -154,7 +157,7 @@ void postcopy_faults_userfaultfd_ends(MigrationIncomingState *mis)
         return;
     }
     /*
-     * Of a page that is placed now, either the wake below finds the threads
+     * While a page is being placed, either the wake below finds the threads
      * that wait for it, or postcopy_faults_place() sees the flag, and wakes
      * them.  With a full barrier on both sides, one of the two does.
      */

@@ -1,5 +1,5 @@
 /*
- * Post-copy destination: what it tells the source, and when it must not
+ * Post-copy destination: what goes through the return path
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -27,12 +27,13 @@ static int answer;
 /* The source pauses when the return path ends without a confirmation */
 static bool source_pauses;
 
-/* The end of the main channel's stream has arrived, but pages are due */
+/* The end of the main channel's stream has arrived */
 static bool stream_ended;
 
 void postcopy_rp_listen(void)
 {
     qatomic_set(&answer, ANSWER_OPEN);
+    qatomic_set(&stream_ended, false);
 }
 
 bool postcopy_rp_ping(uint32_t value)
@@ -57,8 +58,8 @@ bool postcopy_rp_ping(uint32_t value)
 
 bool postcopy_rp_answered(MigrationIncomingState *mis)
 {
-    if (migrate_postcopy_ram() && mis->to_src_file &&
-        qemu_file_get_error(mis->to_src_file)) {
+    if (migrate_postcopy_ram() && qatomic_read(&source_pauses) &&
+        mis->to_src_file && qemu_file_get_error(mis->to_src_file)) {
         error_report("The source cannot be told that the devices are loaded,"
                      " so the guest goes on there");
         return false;
@@ -83,7 +84,10 @@ int postcopy_rp_stream_ended(QEMUFile *f)
 
     qatomic_set(&stream_ended, true);
     ret = postcopy_faults_end();
-    if (ret && !qatomic_read(&source_pauses)) {
+    if (!ret) {
+        return 0;
+    }
+    if (!qatomic_read(&source_pauses)) {
         error_setg(&err, "Pages that were sent through the channel of"
                    " postcopy-preempt are lost, and the source cannot send them"
                    " again: the guest waits for them. When this QEMU ends, the"

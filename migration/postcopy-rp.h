@@ -1,5 +1,5 @@
 /*
- * Post-copy destination: what it tells the source, and when it must not
+ * Post-copy destination: what goes through the return path
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -46,6 +46,10 @@ bool postcopy_rp_ping(uint32_t value);
  * postcopy_rp_answered: was the source told that the devices are loaded?
  * @mis: the incoming migration
  *
+ * Without the answer, a source of ours starts the guest again.  Upstream's does
+ * so since 10.2.  An older one pauses, and needs the guest here for a recovery;
+ * the two cannot be told apart, so the guest runs here then.
+ *
  * Context: the coroutine that loads the package.
  * Returns: false, after a message, if the guest must not run here.
  */
@@ -68,8 +72,9 @@ bool postcopy_rp_running(MigrationIncomingState *mis);
  * postcopy_rp_stream_ended: everything on the main channel has arrived
  * @f: the main channel
  *
- * Waits for the pages that come through the channel of postcopy-preempt.  If
- * that breaks, they are lost.  A source that is not known to pause cannot send
+ * With KVM userfault, waits for the pages that come through the channel of
+ * postcopy-preempt.  (Without, upstream's clean-up does, and does not notice if
+ * that breaks.)  If that breaks, they are lost.  A source that is not known to pause cannot send
  * them again, and would start the guest, which runs here, if the return path
  * ended.  So this keeps it open until the source ends the main channel.
  *

@@ -164,18 +164,12 @@ static void test_answer_late(void)
 }
 
 /*
- * The destination ends without an answer: the guest goes on at the source,
- * where release-ram has not freed any of its memory.
+ * Without an answer, the guest goes on at the source, where release-ram has not
+ * freed any of its memory.
  */
-static void test_no_answer(void)
+static void finish_at_source(QTestState *from, QTestState *to,
+                             PosternRelay *relay)
 {
-    g_autofree char *status = NULL;
-    QTestState *from, *to;
-    PosternRelay *relay;
-
-    if (!begin_and_hold_answer(&from, &to, "release-ram", &relay)) {
-        return;
-    }
     kill_hard(to);
     postern_relay_cut(relay, 0);
     wait_for_migration_status(from, "failed",
@@ -186,6 +180,35 @@ static void test_no_answer(void)
     postern_relay_end(relay);
     qtest_quit(from);
     clean_up();
+}
+
+/* The destination ends when it has answered, but before the answer arrives */
+static void test_no_answer(void)
+{
+    QTestState *from, *to;
+    PosternRelay *relay;
+
+    if (begin_and_hold_answer(&from, &to, "release-ram", &relay)) {
+        finish_at_source(from, to, relay);
+    }
+}
+
+/* The destination ends before it has loaded the devices */
+static void test_no_devices(void)
+{
+    MigrateStart start = { .oob = true };
+    QTestState *from, *to;
+    PosternRelay *relay;
+
+    if (!begin_precopy_relayed(&start, &from, &to, "release-ram", &relay)) {
+        return;
+    }
+    postern_relay_hold_one(relay, 0, false, true);
+    qtest_qmp_assert_success(from, "{ 'execute': 'migrate-start-postcopy' }");
+    wait_for_migration_status(from, "postcopy-device",
+                              (const char * []) { "failed", "completed",
+                                                 "postcopy-active", NULL });
+    finish_at_source(from, to, relay);
 }
 
 static bool has_error_desc(QTestState *who)
@@ -397,4 +420,5 @@ void add_end_cases(void)
                        test_pause_when_confirmed);
     migration_test_add("/postern/end/answer-late", test_answer_late);
     migration_test_add("/postern/end/no-answer", test_no_answer);
+    migration_test_add("/postern/end/no-devices", test_no_devices);
 }

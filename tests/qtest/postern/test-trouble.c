@@ -55,9 +55,9 @@ static void test_stop_placed_cont(void)
 }
 
 /*
- * How many more pages were requested than came to who waited for them.  Exits from
- * KVM are not what to compare with: a vCPU repeats one when something interrupts
- * its waiting, and does not ask again.
+ * How many more pages were requested than have ended a fault.  Exits from KVM are
+ * no measure of that: a vCPU whose wait is interrupted exits once more, and does
+ * not request the page again.
  */
 static int64_t requests_ahead(QTestState *who)
 {
