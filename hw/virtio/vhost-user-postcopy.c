@@ -54,6 +54,20 @@ void vhost_user_postcopy_map_update(VhostUserPostcopyMap *map,
     g_free(old.regions);
 }
 
+uint64_t vhost_user_postcopy_map_base(const VhostUserPostcopyMap *map,
+                                      const RAMBlock *rb, ram_addr_t rb_offset)
+{
+    /* With the BQL it does not change */
+    for (unsigned i = 0; i < map->nregions; i++) {
+        const VhostUserPostcopyRegion *region = &map->regions[i];
+
+        if (region->rb == rb && region->rb_offset == rb_offset) {
+            return region->client_base;
+        }
+    }
+    return 0;
+}
+
 int vhost_user_postcopy_fault(VhostUserPostcopyMap *map,
                               struct PostCopyFD *pcfd, uint64_t fault_addr)
 {

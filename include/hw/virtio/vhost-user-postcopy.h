@@ -45,6 +45,19 @@ void vhost_user_postcopy_map_update(VhostUserPostcopyMap *map,
                                     const uint64_t *client_bases);
 
 /**
+ * vhost_user_postcopy_map_base: where the back end has a region
+ * @map: the map
+ * @rb: the region's RAMBlock
+ * @rb_offset: where it begins in that
+ *
+ * Context: BQL held.
+ * Returns: the address in the back end's address space, 0 if it has no such
+ * region.
+ */
+uint64_t vhost_user_postcopy_map_base(const VhostUserPostcopyMap *map,
+                                      const RAMBlock *rb, ram_addr_t rb_offset);
+
+/**
  * vhost_user_postcopy_fault: the back end came to a page that is missing
  * @map: the map
  * @pcfd: the back end's userfaultfd

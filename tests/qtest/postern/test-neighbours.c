@@ -436,7 +436,7 @@ static unsigned traced(const DiskTrip *dt, const char *what)
  * take notice until that page is here: QEMU, whose tables are in between, still
  * has to find who waits for it.
  */
-static void change_map(DiskTrip *dt)
+static void change_map(DiskTrip *dt, const char *address, const char *value)
 {
     static const char add[] = "vhost_user_write req:37 ";
     static const char added[] = "vhost_user_set_mem_table_postcopy ";
@@ -444,11 +444,11 @@ static void change_map(DiskTrip *dt)
     unsigned adds, before;
 
     hold_back_end(dt);
-    g_free(qtest_hmp(dst, "o/w 0xcf8 0x80000090"));
+    g_free(qtest_hmp(dst, "o/w 0xcf8 %s", address));
     adds = traced(dt, add);
     before = traced(dt, added);
     qtest_qmp_send(dst, "{ 'execute': 'human-monitor-command',"
-                   "  'arguments': { 'command-line': 'o/b 0xcfe 0x33' } }");
+                   "  'arguments': { 'command-line': %s } }", value);
     POLL_UNTIL(traced(dt, add) > adds);
     g_assert_cmpuint(traced(dt, added), ==, before);
 
@@ -462,7 +462,9 @@ static void test_vhost_user(void)
     DiskTrip dt = { .unshadowed = true };
 
     disk_trip_begin(&dt);
-    change_map(&dt);
+    /* 800 KiB to 832 KiB, then 864 KiB to 896 KiB */
+    change_map(&dt, "0x80000090", "o/b 0xcfe 0x33");
+    change_map(&dt, "0x80000094", "o/b 0xcfc 0x33");
     use_disk(dt.trip.vms[DESTINATION], 200);
     g_assert_cmpuint(traced(&dt, "postcopy_request_shared_page"), >, 0);
     g_assert_cmpint(waitpid(dt.backends[DESTINATION].pid, NULL, WNOHANG),
