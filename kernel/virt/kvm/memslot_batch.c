@@ -61,15 +61,23 @@ struct memslot_batch {
 	struct kvm_userspace_memory_region2 *regions;
 	struct memslot_change *changes;
 	unsigned long *made;	/* ids of memslots that the list has made or changed */
+	struct kvm_memory_slot **by_id;	/* of the inactive set; NULL for short lists */
 	u32 nr;
 	u32 nr_done;	/* so many are made in the inactive set */
 	u32 failed;	/* the index of the one that could not be, or nr */
 	u16 as_id;
 	bool atomic;	/* KVM_MEMORY_REGIONS_ATOMIC: vCPUs run */
+	bool indexed;	/* @by_id is filled */
 	bool changed;	/* at least one of those is a change */
 	bool zaps;	/* at least one is deleted or moved */
 	bool shadow;	/* page tables are shadowed: invalid copies are active */
 };
+
+/*
+ * From this length on, to index all memslots once takes less than looking for
+ * that many ids.  There are 128 buckets for them, and up to 32,764 memslots.
+ */
+#define MEMSLOT_BATCH_INDEXED	256
 
 static bool memslot_change_zaps(const struct memslot_change *c)
 {
@@ -120,7 +128,7 @@ static int memslot_batch_make_one(struct kvm *kvm, struct memslot_batch *batch,
 	if (r)
 		return r;
 
-	r = kvm_memory_region_change(kvm, true, mem, &c->old, &c->new, &c->change);
+	r = kvm_memory_region_change(kvm, batch, mem, &c->old, &c->new, &c->change);
 	if (r || (!c->old && !c->new))
 		return r;
 
@@ -152,6 +160,8 @@ static int memslot_batch_make_one(struct kvm *kvm, struct memslot_batch *batch,
 	}
 
 	kvm_replace_memslot(kvm, c->old, c->new);
+	if (batch->by_id)
+		batch->by_id[(u16)mem->slot] = c->new;
 	if (c->new)
 		__set_bit(c->new->id, batch->made);
 	batch->changed = true;
@@ -177,13 +187,35 @@ static void memslot_batch_undo(struct kvm *kvm, struct memslot_batch *batch)
 	}
 }
 
+static void memslot_batch_index(struct memslot_batch *batch, struct kvm_memslots *slots)
+{
+	struct kvm_memory_slot *slot;
+	int bkt;
+
+	memset(batch->by_id, 0, KVM_MEM_SLOTS_NUM * sizeof(*batch->by_id));
+	kvm_for_each_memslot(slot, bkt, slots)
+		batch->by_id[slot->id] = slot;
+	batch->indexed = true;
+}
+
+struct kvm_memory_slot *memslot_batch_find(struct memslot_batch *batch,
+					   struct kvm_memslots *slots, int id)
+{
+	if (!batch->by_id)
+		return id_to_memslot(slots, id);
+
+	if (!batch->indexed)
+		memslot_batch_index(batch, slots);
+	return batch->by_id[id];
+}
+
 static int memslot_batch_make(struct kvm *kvm, struct memslot_batch *batch)
 {
 	int r;
 
 	lockdep_assert_held(&kvm->slots_arch_lock);
 
-	batch->changed = batch->zaps = false;
+	batch->changed = batch->zaps = batch->indexed = false;
 	bitmap_zero(batch->made, KVM_USER_MEM_SLOTS);
 	for (batch->nr_done = 0; batch->nr_done < batch->nr; batch->nr_done++) {
 		if (fatal_signal_pending(current))
@@ -451,11 +483,19 @@ static int memslot_batch_alloc(struct memslot_batch *batch)
 {
 	batch->changes = kvcalloc(batch->nr, sizeof(*batch->changes), GFP_KERNEL_ACCOUNT);
 	batch->made = bitmap_zalloc(KVM_USER_MEM_SLOTS, GFP_KERNEL_ACCOUNT);
-	return batch->changes && batch->made ? 0 : -ENOMEM;
+	if (!batch->changes || !batch->made)
+		return -ENOMEM;
+
+	if (batch->nr < MEMSLOT_BATCH_INDEXED)
+		return 0;
+	batch->by_id = kvmalloc_array(KVM_MEM_SLOTS_NUM, sizeof(*batch->by_id),
+				      GFP_KERNEL_ACCOUNT);
+	return batch->by_id ? 0 : -ENOMEM;
 }
 
 static void memslot_batch_free(struct memslot_batch *batch)
 {
+	kvfree(batch->by_id);
 	bitmap_free(batch->made);
 	kvfree(batch->changes);
 	kvfree(batch->regions);

@@ -9,12 +9,14 @@
 #include <linux/kvm_host.h>
 #include <linux/kvm_memslot_batch.h>
 
+struct memslot_batch;
+
 /*
  * Of kvm_main.c, described there.  All are called with slots_lock held, those
  * that look at or change memslots which are not active with slots_arch_lock,
  * too.
  */
-int kvm_memory_region_change(struct kvm *kvm, bool inactive,
+int kvm_memory_region_change(struct kvm *kvm, struct memslot_batch *batch,
 			     const struct kvm_userspace_memory_region2 *mem,
 			     struct kvm_memory_slot **oldp,
 			     struct kvm_memory_slot **newp,
@@ -33,6 +35,19 @@ void kvm_commit_memory_region(struct kvm *kvm, struct kvm_memory_slot *old,
 void kvm_destroy_dirty_bitmap(struct kvm_memory_slot *memslot);
 
 #ifdef CONFIG_KVM_MEMSLOT_BATCH
+
+/**
+ * memslot_batch_find - the memslot that has an id
+ * @batch: a list that is being made
+ * @slots: the inactive set, in which it is made
+ * @id: below KVM_MEM_SLOTS_NUM
+ *
+ * Called with slots_lock and slots_arch_lock held.
+ *
+ * Return: the memslot, or NULL if there is none.
+ */
+struct kvm_memory_slot *memslot_batch_find(struct memslot_batch *batch,
+					   struct kvm_memslots *slots, int id);
 
 /**
  * kvm_memslot_batch_max - how many changes may be in one list?
@@ -57,6 +72,12 @@ static inline int kvm_memslot_batch_max(void)
 int kvm_vm_ioctl_set_memory_regions(struct kvm *kvm, void __user *arg);
 
 #else /* !CONFIG_KVM_MEMSLOT_BATCH */
+
+static inline struct kvm_memory_slot *memslot_batch_find(struct memslot_batch *batch,
+							 struct kvm_memslots *slots, int id)
+{
+	return NULL;
+}
 
 static inline int kvm_memslot_batch_max(void)
 {
