@@ -1,17 +1,23 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# no-reports.sh COMMAND [ARG]...: for L1: runs COMMAND and ends with its
-# status, but if the kernel has reported a mistake of its own since it booted,
-# prints what it said from there on and ends with 123.
+# no-reports.sh [--no-memory] COMMAND [ARG]...: for L1: runs COMMAND and ends
+# with its status, but if the kernel has reported a mistake of its own since it
+# booted, prints what it said from there on and ends with 123.  With --no-memory
+# an allocation that failed is no mistake: COMMAND sees to that.
 #
 # A kernel survives most of what KASAN, lockdep and its other checks find, and
 # says it only in its log.  What it does not survive, a panic, the testbed tells.
 
 set -u
 
+no_memory=
+if [ "${1-}" = --no-memory ]; then
+    no_memory=yes
+    shift
+fi
 if [ $# = 0 ]; then
-    echo "usage: ${0##*/} COMMAND [ARG]..." >&2
+    echo "usage: ${0##*/} [--no-memory] COMMAND [ARG]..." >&2
     exit 2
 fi
 "$@"
@@ -28,6 +34,11 @@ fail() {
 }
 
 log=$(dmesg) || fail "the kernel's log cannot be read"
+
+# Up to the end of its call trace
+[ -z "$no_memory" ] ||
+    log=$(printf '%s\n' "$log" |
+        sed -E '/: (vmalloc error|page allocation failure): /,/<\/TASK>/d')
 
 found=$(printf '%s\n' "$log" | sed -nE "/$reports/,\$p")
 [ -z "$found" ] ||

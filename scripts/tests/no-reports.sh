@@ -46,7 +46,7 @@ lockdep 1
 is "and with it" "$(run true)" "status 0"
 is "the command's own failure stays" "$(run sh -c 'exit 4')" "status 4"
 is "without a command nothing is well" "$(run 2>&1)" \
-    "usage: no-reports.sh COMMAND [ARG]...
+    "usage: no-reports.sh [--no-memory] COMMAND [ARG]...
 status 2"
 
 # caught LINE: as the only one that tells of a mistake
@@ -76,6 +76,16 @@ caught ' Call Trace:'
 kernel_log 'BUG: KASAN: slab-out-of-bounds in f+0x1/0x2'
 matches "a failed command's report is told as well" "$(run sh -c 'exit 4')" \
     "mistake .the command's own status: 4.$"
+
+no_memory='memslot_batch_t: vmalloc error: size 4096, page order 0, failed to allocate pages
+ Call Trace:
+  </TASK>
+ Mem-Info:'
+kernel_log "$no_memory"
+matches "no memory" "$(run true)" '^status 123$'
+is "no memory, as was asked for" "$(run --no-memory true)" "status 0"
+kernel_log "$no_memory" 'BUG: KASAN: slab-use-after-free in f+0x1/0x2'
+matches "and what that led to" "$(run --no-memory true)" '^status 123$'
 
 kernel_log
 lockdep 0

@@ -34,6 +34,7 @@ static uint8_t *mem;
 static struct kvm_vm *vm;
 static struct kvm_vcpu *vcpu;
 static struct slot model[NR_SLOTS];
+static bool model_holds;	/* until the list is made */
 static int nr_iterations = 3000;
 
 /* What the guest is to do next. */
@@ -311,7 +312,9 @@ static int random_list(struct mb_list *list)
 	if (!list->nr)
 		return 0;
 	nr = list->nr;
+	model_holds = true;
 	set_list(list, -error, failed);
+	model_holds = false;
 	if (!error)
 		memcpy(model, slots, sizeof(model));
 	return nr;
@@ -979,8 +982,33 @@ static void run_tests(struct mb_list *list)
 	test_random(list);
 }
 
+/* What could not be allocated has changed nothing. */
+static int nr_failures;
+
+static void allocation_failed(void)
+{
+	nr_failures++;
+	for (int i = 0; model_holds && i < 4; i++)
+		check_place(below(NR_PLACES));
+}
+
+static void fail_allocations(struct mb_list *list)
+{
+	int nr = nr_iterations;
+
+	/* Each of them many times. */
+	nr_iterations = DIV_ROUND_UP(nr, 16);
+	nr_failures = 0;
+	mb_fail_allocations(allocation_failed);
+	run_tests(list);
+	mb_failed_to_allocate = NULL;
+	pr_info("%d times a list failed for an allocation\n", nr_failures);
+	TEST_ASSERT(nr_failures > nr_iterations, "hardly any allocation failed");
+	nr_iterations = nr;
+}
+
 /* A guest of the guest: page tables are shadowed although there is TDP. */
-static void run_nested(struct mb_list *list)
+static void run_nested(struct mb_list *list, bool fail)
 {
 	uint32_t failed;
 	int r;
@@ -996,19 +1024,24 @@ static void run_nested(struct mb_list *list)
 	TEST_ASSERT(r && errno == EOPNOTSUPP, "nothing is shadowed: got %d, errno %d", r, errno);
 	list->nr = 0;
 	clear_model(list);
+	if (fail)
+		fail_allocations(list);
 	kvm_vm_free(vm);
 }
 
 int main(int argc, char *argv[])
 {
 	int opt, seed = time(NULL), warnings = mb_warnings();
-	bool no_memory = false, accounted = false;
+	bool no_memory = false, accounted = false, fail = false;
 	struct mb_list list;
 
-	while ((opt = getopt(argc, argv, "hams:i:")) != -1) {
+	while ((opt = getopt(argc, argv, "hafms:i:")) != -1) {
 		switch (opt) {
 		case 'a':
 			accounted = true;
+			break;
+		case 'f':
+			fail = true;
 			break;
 		case 'm':
 			no_memory = true;
@@ -1020,8 +1053,10 @@ int main(int argc, char *argv[])
 			nr_iterations = atoi_positive("Number of lists", optarg);
 			break;
 		default:
-			printf("usage: %s [-a] [-m] [-s SEED] [-i LISTS]\n"
+			printf("usage: %s [-a] [-f] [-m] [-s SEED] [-i LISTS]\n"
 			       "-a also makes a cgroup, to see whose memory a list is\n"
+			       "-f also lets each allocation fail (CONFIG_FAILSLAB,\n"
+			       "   CONFIG_FAIL_PAGE_ALLOC)\n"
 			       "-m also tries ENOMEM, with shadow paging only\n", argv[0]);
 			exit(opt == 'h' ? 0 : 1);
 		}
@@ -1052,6 +1087,8 @@ int main(int argc, char *argv[])
 	run_tests(&list);
 	test_slow_notifier(&list);
 	test_many();
+	if (fail)
+		fail_allocations(&list);
 	TEST_ASSERT_EQ(mb_warnings(), warnings);
 	/* The kernel warns about that. */
 	if (no_memory)
@@ -1059,7 +1096,7 @@ int main(int argc, char *argv[])
 	warnings = mb_warnings();
 	kvm_vm_free(vm);
 
-	run_nested(&list);
+	run_nested(&list, fail);
 	mb_list_free(&list);
 	TEST_ASSERT_EQ(mb_warnings(), warnings);
 	return 0;

@@ -73,8 +73,8 @@ static inline int mb_warnings(void)
 }
 
 /* The caller's errno stays; what is in the list stays, too. */
-static inline int __mb_set(struct kvm_vm *vm, const struct mb_list *list, uint32_t flags,
-			   uint32_t *failed)
+static inline int __mb_set_once(struct kvm_vm *vm, const struct mb_list *list,
+				uint32_t flags, uint32_t *failed)
 {
 	struct kvm_user_memory_regions arg = {
 		.nr = list->nr,
@@ -86,6 +86,73 @@ static inline int __mb_set(struct kvm_vm *vm, const struct mb_list *list, uint32
 
 	if (failed)
 		*failed = arg.failed;
+	return r;
+}
+
+/*
+ * Allocations that fail: each list is tried again and again, and the next one of
+ * the kernel's allocations for it fails each time, until there are no more.  If
+ * the kernel can do without one, what comes after it is for the next list.
+ */
+static void (*mb_failed_to_allocate)(void);	/* called each time; NULL: not tried */
+static int mb_fail_nth_fd = -1;
+static int mb_fail_nth_first = 1;
+
+static inline void mb_fail_allocations(void (*failed)(void))
+{
+#define FAIL_ATTR(attr, value) __TEST_REQUIRE(mb_write("/sys/kernel/debug/" attr, value), "no " attr)
+	FAIL_ATTR("failslab/ignore-gfp-wait", "N");
+	FAIL_ATTR("failslab/verbose", "0");
+	FAIL_ATTR("fail_page_alloc/ignore-gfp-wait", "N");
+	FAIL_ATTR("fail_page_alloc/min-order", "0");
+	FAIL_ATTR("fail_page_alloc/verbose", "0");
+#undef FAIL_ATTR
+	mb_fail_nth_fd = open("/proc/thread-self/fail-nth", O_RDWR);
+	__TEST_REQUIRE(mb_fail_nth_fd >= 0, "no /proc/thread-self/fail-nth");
+	mb_failed_to_allocate = failed;
+}
+
+/* Returns what is left, which is 0 if that one has failed. */
+static inline int mb_fail_nth(int n)
+{
+	char s[16] = "";
+	int left;
+
+	TEST_ASSERT(pread(mb_fail_nth_fd, s, sizeof(s) - 1, 0) > 0, "fail-nth: errno %d", errno);
+	left = atoi(s);
+	snprintf(s, sizeof(s), "%d", n);
+	TEST_ASSERT(pwrite(mb_fail_nth_fd, s, strlen(s), 0) > 0, "fail-nth: errno %d", errno);
+	return left;
+}
+
+static inline int __mb_set(struct kvm_vm *vm, const struct mb_list *list, uint32_t flags,
+			   uint32_t *failed)
+{
+	int r, error, n;
+
+	if (!mb_failed_to_allocate)
+		return __mb_set_once(vm, list, flags, failed);
+
+	for (n = mb_fail_nth_first; ; n++) {
+		mb_fail_nth(n);
+		r = __mb_set_once(vm, list, flags, failed);
+		error = errno;
+		if (mb_fail_nth(0)) {
+			/* There are not as many. */
+			mb_fail_nth_first = 1;
+			break;
+		}
+		if (!r || error != ENOMEM) {
+			/*
+			 * It can do without that one: go on from there next time.
+			 * The caller knows the error that the list has anyway.
+			 */
+			mb_fail_nth_first = n + 1;
+			break;
+		}
+		mb_failed_to_allocate();
+	}
+	errno = error;
 	return r;
 }
 
