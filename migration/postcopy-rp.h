@@ -74,9 +74,10 @@ bool postcopy_rp_running(MigrationIncomingState *mis);
  *
  * With KVM userfault, waits for the pages that come through the channel of
  * postcopy-preempt.  (Without, upstream's clean-up does, and does not notice if
- * that breaks.)  If that breaks, they are lost.  A source that is not known to pause cannot send
- * them again, and would start the guest, which runs here, if the return path
- * ended.  So this keeps it open until the source ends the main channel.
+ * that channel breaks.)  If it breaks, they are lost.  A source that is not known
+ * to pause cannot send them again, and would start the guest, which runs here, if
+ * the return path ended.  So this keeps it open until the source ends the main
+ * channel.
  *
  * Context: the thread that loads the main channel.
  * Returns: 0 if all pages are here, -EIO if migration is to pause.
