@@ -54,6 +54,12 @@ void vhost_user_postcopy_map_update(VhostUserPostcopyMap *map,
     g_free(old.regions);
 }
 
+void vhost_user_postcopy_map_free(VhostUserPostcopyMap *map)
+{
+    g_free(map->regions);
+    *map = (VhostUserPostcopyMap) {};
+}
+
 uint64_t vhost_user_postcopy_map_base(const VhostUserPostcopyMap *map,
                                       const RAMBlock *rb, ram_addr_t rb_offset)
 {

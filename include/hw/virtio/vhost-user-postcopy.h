@@ -45,6 +45,15 @@ void vhost_user_postcopy_map_update(VhostUserPostcopyMap *map,
                                     const uint64_t *client_bases);
 
 /**
+ * vhost_user_postcopy_map_free: the back end is gone
+ * @map: the map
+ *
+ * Context: BQL held, and no thread of post-copy knows of @map any more.  Unlike
+ * an update, this may come before there is any migration.
+ */
+void vhost_user_postcopy_map_free(VhostUserPostcopyMap *map);
+
+/**
  * vhost_user_postcopy_map_base: where the back end has a region
  * @map: the map
  * @rb: the region's RAMBlock

@@ -11,6 +11,7 @@
 
 #include "qemu/osdep.h"
 #include <glib/gstdio.h>
+#include "qemu/sockets.h"
 #include "qemu/units.h"
 #include "qapi/error.h"
 #include "qobject/qdict.h"
@@ -524,6 +525,42 @@ static void test_vhost_user_killed(void)
     backend_end(&dt.backends[SOURCE]);
 }
 
+/*
+ * A back end of a network device ends in the middle of its first message, when
+ * QEMU starts, before there is any migration: QEMU connects to the next one.
+ */
+static void test_vhost_user_at_start(void)
+{
+    g_autofree char *path = g_strdup_printf("%s/netdev",
+                                            migration_get_env()->tmpfs);
+    g_autofree char *chardev = g_strdup_printf("socket,id=c,path=%s", path);
+    const char *argv[] = {
+        g_getenv("QTEST_QEMU_BINARY"), "-machine", "none", "-nodefaults",
+        "-display", "none", "-chardev", chardev,
+        "-netdev", "vhost-user,id=n,chardev=c", NULL
+    };
+    GPollFD pfd = { .fd = unix_listen(path, &error_abort), .events = G_IO_IN };
+    GPid pid;
+
+    g_assert_true(g_spawn_async(NULL, (char **)argv, NULL,
+                                G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, &pid,
+                                NULL));
+    for (int i = 0; i < 2; i++) {
+        char c;
+        int fd;
+
+        g_assert_cmpint(g_poll(&pfd, 1, TIMEOUT_S * 1000), ==, 1);
+        fd = qemu_accept(pfd.fd, NULL, NULL);
+        g_assert_cmpint(fd, >=, 0);
+        g_assert_cmpint(read(fd, &c, 1), ==, 1);
+        close(fd);
+    }
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    close(pfd.fd);
+    unlink(path);
+}
+
 void add_neighbours_cases(void)
 {
     if (!host_has_userfault()) {
@@ -543,4 +580,6 @@ void add_neighbours_cases(void)
     qtest_add_func("/postern/neighbours/vhost-user", test_vhost_user);
     qtest_add_func("/postern/neighbours/vhost-user-killed",
                    test_vhost_user_killed);
+    qtest_add_func("/postern/neighbours/vhost-user-at-start",
+                   test_vhost_user_at_start);
 }
