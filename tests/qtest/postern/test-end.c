@@ -193,6 +193,18 @@ static void test_no_answer(void)
     }
 }
 
+/* Wait until nothing more comes through the main channel */
+static void wait_for_silence(PosternRelay *relay)
+{
+    for (int i = 0, same = 0; same < 10; i++) {
+        uint64_t before = postern_relay_carried(relay, 0, false);
+
+        g_assert_cmpint(i, <, POLLS_MAX);
+        g_usleep(POLL_US);
+        same = postern_relay_carried(relay, 0, false) == before ? same + 1 : 0;
+    }
+}
+
 /* The destination ends before it has loaded the devices */
 static void test_no_devices(void)
 {
@@ -200,11 +212,19 @@ static void test_no_devices(void)
     QTestState *from, *to;
     PosternRelay *relay;
 
-    if (!begin_precopy_relayed(&start, &from, &to, "release-ram", &relay)) {
+    if (!begin_precopy_relayed(&start, &from, &to, "pause-before-switchover",
+                               &relay)) {
         return;
     }
-    postern_relay_hold_one(relay, 0, false, true);
+    /* What is held back has to fit into the sockets: no pages on their way */
     qtest_qmp_assert_success(from, "{ 'execute': 'migrate-start-postcopy' }");
+    wait_for_migration_status(from, "pre-switchover",
+                              (const char * []) { "failed", "completed",
+                                                 "postcopy-active", NULL });
+    wait_for_silence(relay);
+    postern_relay_hold_one(relay, 0, false, true);
+    qtest_qmp_assert_success(from, "{ 'execute': 'migrate-continue',"
+                             " 'arguments': { 'state': 'pre-switchover' } }");
     wait_for_migration_status(from, "postcopy-device",
                               (const char * []) { "failed", "completed",
                                                  "postcopy-active", NULL });
@@ -220,17 +240,10 @@ static bool has_error_desc(QTestState *who)
     return has;
 }
 
-/* Wait until nothing more comes through the main channel */
 static void wait_for_end_of_stream(QTestState *from, PosternRelay *relay)
 {
     POLL_UNTIL(read_ram_property_int(from, "remaining") == 0);
-    for (int i = 0, same = 0; same < 10; i++) {
-        uint64_t before = postern_relay_carried(relay, 0, false);
-
-        g_assert_cmpint(i, <, POLLS_MAX);
-        g_usleep(POLL_US);
-        same = postern_relay_carried(relay, 0, false) == before ? same + 1 : 0;
-    }
+    wait_for_silence(relay);
 }
 
 /*

@@ -308,6 +308,7 @@ static bool begin_precopy_via(MigrateStart *start, QTestState **from,
         migrate_set_capability(*to, other, true);
     }
     if (other && (g_str_equal(other, "postcopy-preempt") ||
+                  g_str_equal(other, "pause-before-switchover") ||
                   g_str_equal(other, "release-ram"))) {
         migrate_set_capability(*from, other, true);
     }
