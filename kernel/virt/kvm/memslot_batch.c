@@ -74,8 +74,8 @@ struct memslot_batch {
 };
 
 /*
- * From this length on, to index all memslots once takes less than looking for
- * that many ids.  There are 128 buckets for them, and up to 32,764 memslots.
+ * From this length on, a list makes an index of all memslots once.  Where there
+ * are many of them, that takes less than looking for that many ids in 128 buckets.
  */
 #define MEMSLOT_BATCH_INDEXED	256
 
