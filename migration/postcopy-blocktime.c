@@ -40,15 +40,28 @@ void postcopy_blocktime_reset(unsigned indexes, unsigned vcpus)
     blocktime.vcpus = indexes ? g_new0(VCPUBlocktime, indexes) : NULL;
 }
 
-/* A vCPU that is in blocktime.waiting has waited until @now */
-static void blocktime_add(VCPUBlocktime *vcpu, int64_t since_ns,
-                          unsigned waiting, int64_t now)
-{
-    qatomic_add(&vcpu->total_ns, MAX(now - since_ns, 0));
-    if (waiting == blocktime.nr_vcpus) {
-        int64_t all_ns = now - qatomic_read(&blocktime.last_begin_ns);
+/* When waits began, and how many vCPUs are waiting */
+typedef struct Waits {
+    int64_t since_ns;           /* of one vCPU */
+    int64_t last_begin_ns;      /* of any */
+    unsigned waiting;
+} Waits;
 
-        qatomic_add(&blocktime.all_ns, MAX(all_ns, 0));
+static Waits blocktime_waits(VCPUBlocktime *vcpu)
+{
+    return (Waits) {
+        .since_ns = qatomic_read(&vcpu->since_ns),
+        .last_begin_ns = qatomic_read(&blocktime.last_begin_ns),
+        .waiting = qatomic_read(&blocktime.waiting),
+    };
+}
+
+/* A vCPU that is one of those in @waits has waited until @now */
+static void blocktime_add(VCPUBlocktime *vcpu, const Waits *waits, int64_t now)
+{
+    qatomic_add(&vcpu->total_ns, MAX(now - waits->since_ns, 0));
+    if (waits->waiting == blocktime.nr_vcpus) {
+        qatomic_add(&blocktime.all_ns, MAX(now - waits->last_begin_ns, 0));
     }
 }
 
@@ -63,9 +76,10 @@ void postcopy_blocktime_begin(int cpu_index, void *page, int64_t now)
     vcpu = &blocktime.vcpus[cpu_index];
     before = qatomic_xchg(&vcpu->page, NULL);
     if (before && before != page) {
-        /* That page has come, but whoever placed it is not here yet */
-        blocktime_add(vcpu, qatomic_read(&vcpu->since_ns),
-                      qatomic_read(&blocktime.waiting), now);
+        /* That page has come, but its end was not counted yet */
+        Waits waits = blocktime_waits(vcpu);
+
+        blocktime_add(vcpu, &waits, now);
     }
     qatomic_set(&vcpu->since_ns, now);
     /*
@@ -85,17 +99,19 @@ void postcopy_blocktime_begin(int cpu_index, void *page, int64_t now)
 void postcopy_blocktime_end(int cpu_index, void *page, int64_t now)
 {
     VCPUBlocktime *vcpu;
-    int64_t since_ns;
+    Waits waits;
 
     if ((unsigned)cpu_index >= blocktime.indexes) {
         return;
     }
     vcpu = &blocktime.vcpus[cpu_index];
-    since_ns = qatomic_read(&vcpu->since_ns);
+    /* First, for then the vCPU's next wait may begin at any time */
+    waits = blocktime_waits(vcpu);
     if (qatomic_cmpxchg(&vcpu->page, page, NULL) != page) {
         return;
     }
-    blocktime_add(vcpu, since_ns, qatomic_fetch_dec(&blocktime.waiting), now);
+    qatomic_dec(&blocktime.waiting);
+    blocktime_add(vcpu, &waits, now);
 }
 
 static uint32_t ns_to_ms(uint64_t ns)
