@@ -73,7 +73,8 @@ static void test_reset(void)
     migrate_set_parameter_int(from, "max-postcopy-bandwidth", 0);
     wait_for_migration_complete(from);
     wait_for_migration_complete(to);
-    g_assert_cmpint(faults_get(to, "userfaultfd-vcpu"), ==, 0);
+    /* From 0xc0000 to 1 MiB memslots are cut at 16 KiB, and have no bitmap */
+    g_assert_cmpint(faults_get(to, "userfaultfd-vcpu"), <=, 64);
     /* Its memory is no longer what walker_check() would look for. */
     migrate_end(from, to, false);
 }
