@@ -193,7 +193,7 @@ static void test_balloon(void)
      * Much of it is left when all has happened that is to: see trip_switch() for
      * how fast it comes.
      */
-    enum { GUEST_MIB = 2 * MEMORY_MIB };
+    enum { GUEST_MIB = 3 * MEMORY_MIB };
     Trip trip = { .memory_mib = GUEST_MIB };
     PosternVM *dst;
 
