@@ -152,52 +152,49 @@ void postern_relay_hold(PosternRelay *relay, bool hold)
     g_mutex_unlock(&relay->lock);
 }
 
-void postern_relay_hold_one(PosternRelay *relay, unsigned connection,
-                            bool back, bool hold)
+/* Returns the direction, with the relay's lock held */
+static Direction *direction_lock(PosternRelay *relay, unsigned connection,
+                                 bool back)
 {
     g_mutex_lock(&relay->lock);
     g_assert_cmpuint(connection, <, relay->nconnections);
-    relay->directions[connection][back].held = hold;
+    return &relay->directions[connection][back];
+}
+
+void postern_relay_hold_one(PosternRelay *relay, unsigned connection,
+                            bool back, bool hold)
+{
+    direction_lock(relay, connection, back)->held = hold;
     g_cond_broadcast(&relay->changed);
     g_mutex_unlock(&relay->lock);
 }
 
 void postern_relay_lose_one(PosternRelay *relay, unsigned connection, bool back)
 {
-    g_mutex_lock(&relay->lock);
-    g_assert_cmpuint(connection, <, relay->nconnections);
-    relay->directions[connection][back].lost = true;
+    direction_lock(relay, connection, back)->lost = true;
     g_mutex_unlock(&relay->lock);
 }
 
 uint64_t postern_relay_carried(PosternRelay *relay, unsigned connection,
                                bool back)
 {
-    uint64_t carried;
+    uint64_t carried = direction_lock(relay, connection, back)->carried;
 
-    g_mutex_lock(&relay->lock);
-    g_assert_cmpuint(connection, <, relay->nconnections);
-    carried = relay->directions[connection][back].carried;
     g_mutex_unlock(&relay->lock);
     return carried;
 }
 
 bool postern_relay_over(PosternRelay *relay, unsigned connection, bool back)
 {
-    bool over;
+    bool over = direction_lock(relay, connection, back)->over;
 
-    g_mutex_lock(&relay->lock);
-    g_assert_cmpuint(connection, <, relay->nconnections);
-    over = relay->directions[connection][back].over;
     g_mutex_unlock(&relay->lock);
     return over;
 }
 
 void postern_relay_end_one(PosternRelay *relay, unsigned connection, bool back)
 {
-    g_mutex_lock(&relay->lock);
-    g_assert_cmpuint(connection, <, relay->nconnections);
-    shutdown(relay->directions[connection][back].from, SHUT_RD);
+    shutdown(direction_lock(relay, connection, back)->from, SHUT_RD);
     g_mutex_unlock(&relay->lock);
 }
 

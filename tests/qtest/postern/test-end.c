@@ -196,13 +196,7 @@ static void test_no_answer(void)
 /* Wait until nothing more comes through the main channel */
 static void wait_for_silence(PosternRelay *relay)
 {
-    for (int i = 0, same = 0; same < 10; i++) {
-        uint64_t before = postern_relay_carried(relay, 0, false);
-
-        g_assert_cmpint(i, <, POLLS_MAX);
-        g_usleep(POLL_US);
-        same = postern_relay_carried(relay, 0, false) == before ? same + 1 : 0;
-    }
+    POLL_UNTIL_STILL(postern_relay_carried(relay, 0, false));
 }
 
 /* The destination ends before it has loaded the devices */

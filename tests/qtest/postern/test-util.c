@@ -364,13 +364,7 @@ bool begin(QTestState **from, QTestState **to, Setting capability,
 void wait_for_last_request(QTestState *to)
 {
     /* Pages on their way still come; the first that does not is the last */
-    for (int i = 0, same = 0; same < 10; i++) {
-        uint64_t before = faults_get(to, "requested");
-
-        g_assert_cmpint(i, <, POLLS_MAX);
-        g_usleep(POLL_US);
-        same = faults_get(to, "requested") == before ? same + 1 : 0;
-    }
+    POLL_UNTIL_STILL(faults_get(to, "requested"));
 }
 
 bool begin_and_hold_with(MigrateStart *start, QTestState **from,

@@ -30,6 +30,18 @@
         } \
     } while (0)
 
+/* Look at the number again and again until it stays the same, or fail */
+#define POLL_UNTIL_STILL(number) \
+    do { \
+        for (int polls_ = 0, same_ = 0; same_ < 10; polls_++) { \
+            uint64_t before_ = (number); \
+            \
+            g_assert_cmpint(polls_, <, POLLS_MAX); \
+            g_usleep(POLL_US); \
+            same_ = (number) == before_ ? same_ + 1 : 0; \
+        } \
+    } while (0)
+
 typedef enum Setting { DEFAULT, ON, OFF } Setting;
 
 /** host_has_userfault: is this a host with KVM userfault? */
