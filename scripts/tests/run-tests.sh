@@ -72,5 +72,9 @@ is "what is no TAP becomes a comment" \
         echo "status $?")" "ok 1 first
 # broken
 status 3"
+is "half a line is not mixed with TAP" \
+    "$(sh "$scripts/../testbed/stderr-to-tap.sh" \
+        sh -c 'printf half >&2; sleep 0.2; echo ok 1 first')" "ok 1 first
+# half"
 
 done_testing
