@@ -514,7 +514,7 @@ static int memslot_batch_set(struct kvm *kvm, const struct kvm_user_memory_regio
 	if (list->flags & ~KVM_MEMORY_REGIONS_ATOMIC ||
 	    memchr_inv(list->pad, 0, sizeof(list->pad)))
 		return -EINVAL;
-	if (list->nr > kvm_memslot_batch_max())
+	if (list->nr > KVM_MEMSLOT_BATCH_MAX)
 		return -E2BIG;
 	if (!list->nr)
 		return 0;

@@ -49,15 +49,8 @@ void kvm_destroy_dirty_bitmap(struct kvm_memory_slot *memslot);
 struct kvm_memory_slot *memslot_batch_find(struct memslot_batch *batch,
 					   struct kvm_memslots *slots, int id);
 
-/**
- * kvm_memslot_batch_max - how many changes may be in one list?
- *
- * Return: enough to delete all memslots and to create as many.
- */
-static inline int kvm_memslot_batch_max(void)
-{
-	return 2 * KVM_USER_MEM_SLOTS;
-}
+/* The longest list: enough to delete all memslots and to create as many. */
+#define KVM_MEMSLOT_BATCH_MAX	(2 * KVM_USER_MEM_SLOTS)
 
 /**
  * kvm_vm_ioctl_set_memory_regions - KVM_SET_USER_MEMORY_REGIONS
@@ -73,15 +66,12 @@ int kvm_vm_ioctl_set_memory_regions(struct kvm *kvm, void __user *arg);
 
 #else /* !CONFIG_KVM_MEMSLOT_BATCH */
 
+#define KVM_MEMSLOT_BATCH_MAX	0
+
 static inline struct kvm_memory_slot *memslot_batch_find(struct memslot_batch *batch,
 							 struct kvm_memslots *slots, int id)
 {
 	return NULL;
-}
-
-static inline int kvm_memslot_batch_max(void)
-{
-	return 0;
 }
 
 static inline int kvm_vm_ioctl_set_memory_regions(struct kvm *kvm, void __user *arg)
