@@ -442,7 +442,7 @@ static void run(bool zaps_less)
 
 int main(int argc, char *argv[])
 {
-	int i, opt, warnings = mb_warnings();
+	int i, opt, warnings = kernel_warnings();
 
 	while ((opt = getopt(argc, argv, "hci:")) != -1) {
 		switch (opt) {
@@ -469,6 +469,6 @@ int main(int argc, char *argv[])
 
 	run(false);
 	run(true);
-	TEST_ASSERT_EQ(mb_warnings(), warnings);
+	TEST_ASSERT_EQ(kernel_warnings(), warnings);
 	return 0;
 }

@@ -842,7 +842,7 @@ static void run_accounted(void)
 	uint32_t failed;
 	int r;
 
-	if (!mb_write(CGROUP "/cgroup.procs", "0"))
+	if (!write_file(CGROUP "/cgroup.procs", "0"))
 		exit(KSFT_SKIP);
 
 	vm = vm_create_barebones();
@@ -870,7 +870,7 @@ static void test_accounted(void)
 	int status;
 	pid_t pid;
 
-	mb_write("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+	write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
 	mkdir(CGROUP, 0755);
 	pid = fork();
 	TEST_ASSERT(pid >= 0, "fork() failed: errno %d", errno);
@@ -1031,7 +1031,7 @@ static void run_nested(struct mb_list *list, bool fail)
 
 int main(int argc, char *argv[])
 {
-	int opt, seed = time(NULL), warnings = mb_warnings();
+	int opt, seed = time(NULL), warnings = kernel_warnings();
 	bool no_memory = false, accounted = false, fail = false;
 	struct mb_list list;
 
@@ -1089,15 +1089,15 @@ int main(int argc, char *argv[])
 	test_many();
 	if (fail)
 		fail_allocations(&list);
-	TEST_ASSERT_EQ(mb_warnings(), warnings);
+	TEST_ASSERT_EQ(kernel_warnings(), warnings);
 	/* The kernel warns about that. */
 	if (no_memory)
 		test_no_memory(&list);
-	warnings = mb_warnings();
+	warnings = kernel_warnings();
 	kvm_vm_free(vm);
 
 	run_nested(&list, fail);
 	mb_list_free(&list);
-	TEST_ASSERT_EQ(mb_warnings(), warnings);
+	TEST_ASSERT_EQ(kernel_warnings(), warnings);
 	return 0;
 }

@@ -431,15 +431,13 @@ TEST_F(userfault, truncated_bitmap)
 
 #define TRACEFS		"/sys/kernel/tracing"
 #define TRACE_DIR	TRACEFS "/instances/userfault_test"
-#define TRACE_EVENT(e)	TRACE_DIR "/events/kvm/kvm_userfault_" e "/enable"
 
-static void write_file(const char *path, const char *s)
+static void trace_event(const char *event, const char *enable)
 {
-	int fd = open(path, O_WRONLY);
+	char path[200];
 
-	TEST_ASSERT(fd >= 0, "can't open %s: errno %d", path, errno);
-	test_write(fd, s, strlen(s));
-	close(fd);
+	snprintf(path, sizeof(path), TRACE_DIR "/events/kvm/kvm_userfault_%s/enable", event);
+	TEST_ASSERT(write_file(path, enable), "can't write %s: errno %d", path, errno);
 }
 
 /* Is there an event in the trace that ends in @s? */
@@ -478,8 +476,8 @@ TEST_F(userfault, tracepoints)
 	/* Left behind by a run that was cut off. */
 	rmdir(TRACE_DIR);
 	TEST_ASSERT(!mkdir(TRACE_DIR, 0700), "mkdir(%s) failed: errno %d", TRACE_DIR, errno);
-	write_file(TRACE_EVENT("exit"), "1");
-	write_file(TRACE_EVENT("resolved"), "1");
+	trace_event("exit", "1");
+	trace_event("resolved", "1");
 
 	uf_set_all(uf);
 	uf_enable(uf);
@@ -510,8 +508,8 @@ TEST_F(userfault, tracepoints)
 		TEST_ASSERT(!trace_has(resolved), "nobody waited: %s", resolved);
 	}
 
-	write_file(TRACE_EVENT("exit"), "0");
-	write_file(TRACE_EVENT("resolved"), "0");
+	trace_event("exit", "0");
+	trace_event("resolved", "0");
 	rmdir(TRACE_DIR);
 }
 

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "kvm_host_files.h"
 #include "kvm_util.h"
 #include "test_util.h"
 
@@ -46,32 +47,6 @@ mb_add(struct mb_list *list, uint32_t slot, uint32_t flags, uint64_t gpa, uint64
 	return region;
 }
 
-/* Write a file that is short, of sysfs for example. */
-static inline bool mb_write(const char *path, const char *s)
-{
-	int fd = open(path, O_WRONLY);
-	bool done;
-
-	if (fd < 0)
-		return false;
-	done = write(fd, s, strlen(s)) == strlen(s);
-	close(fd);
-	return done;
-}
-
-/* How many warnings the kernel has given since it booted, if it counts them. */
-static inline int mb_warnings(void)
-{
-	FILE *file = fopen("/sys/kernel/warn_count", "r");
-	int nr = 0;
-
-	if (file) {
-		TEST_ASSERT(fscanf(file, "%d", &nr) == 1, "how many warnings?");
-		fclose(file);
-	}
-	return nr;
-}
-
 /* The caller's errno stays; what is in the list stays, too. */
 static inline int __mb_set_once(struct kvm_vm *vm, const struct mb_list *list,
 				uint32_t flags, uint32_t *failed)
@@ -100,7 +75,7 @@ static int mb_fail_nth_first = 1;
 
 static inline void mb_fail_allocations(void (*failed)(void))
 {
-#define FAIL_ATTR(attr, value) __TEST_REQUIRE(mb_write("/sys/kernel/debug/" attr, value), "no " attr)
+#define FAIL_ATTR(attr, value) __TEST_REQUIRE(write_file("/sys/kernel/debug/" attr, value), "no " attr)
 	FAIL_ATTR("failslab/ignore-gfp-wait", "N");
 	FAIL_ATTR("failslab/verbose", "0");
 	FAIL_ATTR("fail_page_alloc/ignore-gfp-wait", "N");

@@ -17,35 +17,10 @@
 #include <sys/stat.h>
 #include <sys/swap.h>
 
+#include "kvm_host_files.h"
 #include "kvm_util.h"
 #include "processor.h"
 #include "test_util.h"
-
-static inline bool write_file(const char *path, const char *s)
-{
-	int fd = open(path, O_WRONLY);
-	bool done;
-
-	if (fd < 0)
-		return false;
-	done = write(fd, s, strlen(s)) == strlen(s);
-	close(fd);
-	return done;
-}
-
-/* A file that is short: what is there, or nothing at all. */
-static inline bool read_file(const char *path, char *s, size_t size)
-{
-	int fd = open(path, O_RDONLY);
-	ssize_t len;
-
-	if (fd < 0)
-		return false;
-	len = read(fd, s, size - 1);
-	close(fd);
-	s[len > 0 ? len : 0] = 0;
-	return len > 0;
-}
 
 /* Swap, in memory: a loop device over a memfd. */
 #define SWAP_SIZE	(64ul * SZ_1M)

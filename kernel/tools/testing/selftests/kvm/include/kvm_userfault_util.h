@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 
+#include "kvm_host_files.h"
 #include "kvm_util.h"
 #include "processor.h"
 #include "test_util.h"
@@ -63,7 +64,7 @@ struct uf_vm {
 	void *mem;
 	unsigned long *bitmap;
 	uint64_t exit_flags;	/* that exits have */
-	long warn_count;
+	int warnings;		/* of the kernel, before the test */
 };
 
 static struct {
@@ -317,29 +318,10 @@ static inline void uf_disable(struct uf_vm *uf)
 	uf_set_slot(uf, 0);
 }
 
-/* How often the kernel has warned since it booted. */
-static inline long uf_warn_count(void)
-{
-	long count;
-	FILE *f;
-
-	f = fopen("/sys/kernel/warn_count", "r");
-	TEST_ASSERT(f, "no /sys/kernel/warn_count: errno %d", errno);
-	TEST_ASSERT(fscanf(f, "%lx", &count) == 1, "can't read the warn count");
-	fclose(f);
-
-	return count;
-}
-
 /* A WARN_ON_ONCE() that an earlier test set off shall count again. */
 static inline void uf_clear_warn_once(void)
 {
-	FILE *f = fopen("/sys/kernel/debug/clear_warn_once", "w");
-
-	if (f) {
-		fputs("1", f);
-		fclose(f);
-	}
+	write_file("/sys/kernel/debug/clear_warn_once", "1");
 }
 
 static inline void __uf_vm_init(struct uf_vm *uf, int nr_vcpus, void *guest_code,
@@ -351,7 +333,7 @@ static inline void __uf_vm_init(struct uf_vm *uf, int nr_vcpus, void *guest_code
 	TEST_REQUIRE(getpagesize() == PAGE_SIZE);
 
 	uf_clear_warn_once();
-	uf->warn_count = uf_warn_count();
+	uf->warnings = kernel_warnings();
 
 	uf->nr_vcpus = nr_vcpus;
 	uf->gva = UF_GVA_4K;
@@ -381,7 +363,7 @@ static inline void uf_vm_free(struct uf_vm *uf)
 {
 	kvm_vm_free(uf->vm);
 	uf_bitmap_free(uf->bitmap);
-	TEST_ASSERT_EQ(uf_warn_count(), uf->warn_count);
+	TEST_ASSERT_EQ(kernel_warnings(), uf->warnings);
 }
 
 /* Page @n of the part of the slot that is vCPU @id's. */
