@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_SET_USER_MEMORY_REGIONS: lists of changes, at random and on purpose, next
- * to a model; what the guest sees of each place is what tells.
+ * KVM_SET_USER_MEMORY_REGIONS: handwritten and randomized lists of changes.  The
+ * guest compares the result of each with a model.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -31,12 +31,12 @@ static void test_random(struct mb_list *list)
 	check_all();
 }
 
-/* What depends on the changes before it in the list. */
+/* Changes that depend on earlier changes of the same list. */
 static void test_sequence(struct mb_list *list)
 {
 	make_two(list);
 
-	/* They change places; and one moves to where another one was. */
+	/* Both change places: one is created anew, the other one moves. */
 	mb_add(list, FIRST_SLOT, 0, 0, 0, NULL);
 	model[1].place = 0;
 	add_change(list, 1, &model[1]);
@@ -51,7 +51,7 @@ static void test_sequence(struct mb_list *list)
 	mb_set(vm, list, 0);
 	check_all();
 
-	/* Nothing changes, twice of memslots that do. */
+	/* A change to what a memslot is already, alone and next to real changes. */
 	add_change(list, 1, &model[1]);
 	mb_set(vm, list, 0);
 	add_change(list, 1, &model[1]);
@@ -65,7 +65,7 @@ static void test_sequence(struct mb_list *list)
 	clear_model(list);
 }
 
-/* What the list has made or changed is not to be changed again. */
+/* A list cannot change a memslot again that it has created or changed. */
 static void test_twice(struct mb_list *list)
 {
 	struct slot moved, logs, made = { .npages = 1, .place = 20, .page = 20 };
@@ -94,10 +94,7 @@ static void test_twice(struct mb_list *list)
 	clear_model(list);
 }
 
-/*
- * A list of which the third change is bad, where all others are not: nothing of
- * it is done.
- */
+/* A list whose third change is invalid and whose other changes are valid: none is made. */
 static void test_bad_region(struct mb_list *list, const char *what, int error,
 			    const struct kvm_userspace_memory_region2 *bad)
 {
@@ -138,27 +135,27 @@ static void test_bad_regions(struct mb_list *list)
 	BAD(EINVAL, bad.userspace_addr = -page_size);
 	BAD(EINVAL, bad.slot = kvm_check_cap(KVM_CAP_NR_MEMSLOTS));
 	BAD(EINVAL, bad.slot |= 1 << 16);	/* another address space */
-	BAD(EINVAL, bad.memory_size = 0);	/* that there is not */
-	BAD(EINVAL, bad.slot = FIRST_SLOT);	/* with memory of its own */
-	BAD(EEXIST, bad.guest_phys_addr = place_gpa(40));	/* moved there before */
+	BAD(EINVAL, bad.memory_size = 0);	/* deletes no memslot */
+	BAD(EINVAL, bad.slot = FIRST_SLOT);	/* has other memory */
+	BAD(EEXIST, bad.guest_phys_addr = place_gpa(40));	/* the first change moves there */
 	BAD(EEXIST, bad.slot = FIRST_SLOT; bad.memory_size *= 2;
-		    bad.guest_phys_addr = 0);	/* where the library's is */
+		    bad.guest_phys_addr = 0);	/* the library's memslot is there */
 #ifdef __x86_64__
-	/* Only the architecture knows. */
+	/* Only the architecture refuses this one. */
 	BAD(EINVAL, bad.guest_phys_addr = 1ull << 52);
 #endif
 #undef BAD
 	clear_model(list);
 }
 
-/* What is wrong with the list as a whole, of which no change is named. */
+/* Errors that are about the list as a whole. */
 static void test_bad_lists(struct mb_list *list)
 {
 	struct kvm_user_memory_regions good, bad;
 	int r, max = kvm_check_cap(KVM_CAP_MEMORY_REGIONS);
 	void *nowhere;
 
-	TEST_ASSERT(max >= 2 * kvm_check_cap(KVM_CAP_NR_MEMSLOTS), "so few: %d", max);
+	TEST_ASSERT(max >= 2 * kvm_check_cap(KVM_CAP_NR_MEMSLOTS), "only %d changes allowed", max);
 	nowhere = mmap(NULL, page_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	TEST_ASSERT(nowhere != MAP_FAILED, "mmap() failed: errno %d", errno);
 
@@ -186,7 +183,7 @@ static void test_bad_lists(struct mb_list *list)
 	r = ioctl(vm->fd, KVM_SET_USER_MEMORY_REGIONS, nowhere);
 	TEST_ASSERT(r && errno == EFAULT, "got %d, errno %d", r, errno);
 
-	/* Nothing to do. */
+	/* An empty list. */
 	good.nr = 0;
 	good.regions = 0;
 	vm_ioctl(vm, KVM_SET_USER_MEMORY_REGIONS, &good);
@@ -203,7 +200,7 @@ static bool test_and_clear_dirty(int id)
 	return bitmap & 1;
 }
 
-/* Write the first page of both memslots, and see which logs it. */
+/* Write the first page of both memslots, and check which of them log it. */
 static void check_dirty(bool first, bool second)
 {
 	uint64_t value;
@@ -217,8 +214,8 @@ static void check_dirty(bool first, bool second)
 }
 
 /*
- * A list for running vCPUs must not delete or move what logs: what they write
- * until then would be in no log.
+ * A list for running vCPUs must not delete or move a memslot with dirty logging:
+ * the last writes of the vCPUs would be in no log.
  */
 static void test_dirty_log_atomic(struct mb_list *list)
 {
@@ -240,9 +237,9 @@ static void test_dirty_log_atomic(struct mb_list *list)
 			    errno, failed);
 		list->nr = 0;
 	}
-	TEST_ASSERT(test_and_clear_dirty(0), "the log should be whole");
+	TEST_ASSERT(test_and_clear_dirty(0), "the log should be complete");
 
-	/* Whether it logs can change. */
+	/* The flag itself may change. */
 	model[1].flags = 0;
 	add_change(list, 1, &model[1]);
 	mb_set(vm, list, KVM_MEMORY_REGIONS_ATOMIC);
@@ -252,7 +249,7 @@ static void test_dirty_log_atomic(struct mb_list *list)
 	check_dirty(true, true);
 }
 
-/* What is made anew begins with a log of its own. */
+/* A memslot that is deleted and created again starts with an empty log. */
 static void test_dirty_log_anew(struct mb_list *list)
 {
 	guest_access(model[0].place, page_stamp(0), (uint64_t[]) {0});
@@ -278,7 +275,7 @@ static void test_dirty_log(struct mb_list *list)
 	mb_set(vm, list, 0);
 	check_dirty(true, true);
 
-	/* What is logged survives a move, and a list that fails. */
+	/* The log survives a move, and a list that fails. */
 	guest_access(model[0].place, page_stamp(0), (uint64_t[]) {0});
 	model[0].place = 12;
 	add_change(list, 0, &model[0]);
@@ -289,7 +286,7 @@ static void test_dirty_log(struct mb_list *list)
 	mb_add(list, FIRST_SLOT, 0, place_gpa(12), 2 * page_size, mem);
 	list->regions[list->nr++] = bad;
 	set_list(list, EINVAL, 1);
-	TEST_ASSERT(test_and_clear_dirty(0), "the log should be whole");
+	TEST_ASSERT(test_and_clear_dirty(0), "the log should be complete");
 	check_dirty(true, true);
 	test_dirty_log_atomic(list);
 	test_dirty_log_anew(list);
@@ -304,7 +301,7 @@ static void test_dirty_log(struct mb_list *list)
 	clear_model(list);
 }
 
-/* The bitmap of a list's memslot is in effect when it returns. */
+/* A userfault bitmap in a list is in effect when the ioctl returns. */
 static void test_userfault(struct mb_list *list)
 {
 	unsigned long bitmap = 2;
@@ -342,7 +339,7 @@ static void test_userfault(struct mb_list *list)
 	clear_model(list);
 }
 
-/* Memory that is in no memslot, which MADV_FREE takes long for. */
+/* Memory outside of any memslot that is large, so that MADV_FREE takes long. */
 #define SLOW_SIZE	(1ul << 30)
 #define SLOW_TRIES	100
 #define SLOW_POLL_US	200
@@ -352,7 +349,7 @@ static bool slow_stop;
 static pid_t setter_tid;
 static bool setter_done;
 
-/* With mmap_lock held for reading: faults on arm64 take that, too. */
+/* MADV_FREE holds mmap_lock for reading: faults on arm64 can take it, too. */
 static void *free_slowly(void *slow)
 {
 	while (!READ_ONCE(slow_stop))
@@ -370,8 +367,8 @@ static void *set_in_thread(void *list)
 }
 
 /*
- * Does the thread with the list wait before it refuses faults?  It may sleep for
- * a lock or in kvm_swap_active_memslots(), too, so ask where it does.
+ * Does the thread with the list wait before it refuses faults?  It may also sleep
+ * for a lock or in kvm_swap_active_memslots(), so check where it sleeps.
  */
 static bool setter_waits(void)
 {
@@ -388,7 +385,7 @@ static bool setter_waits(void)
 	return !strncmp(name, WAIT_FUNCTION, strlen(WAIT_FUNCTION));
 }
 
-/* Where KVM shadows page tables, faults are refused from the beginning. */
+/* Where KVM shadows page tables, faults are refused from the start. */
 static bool lists_wait(void)
 {
 #ifdef __x86_64__
@@ -398,13 +395,13 @@ static bool lists_wait(void)
 #endif
 }
 
-/* Memslots 0 and 2 go; does the guest get on in 1, which is between them? */
-static bool get_on_while_waiting(struct mb_list *list)
+/* A list deletes memslots 0 and 2.  Can the guest map memslot 1 between them? */
+static bool progress_while_waiting(struct mb_list *list)
 {
-	bool got_on = false;
+	bool progress = false;
 	pthread_t setter;
 
-	/* Nothing of 1 is mapped. */
+	/* Make sure that nothing of memslot 1 is mapped. */
 	mb_add(list, FIRST_SLOT + 1, 0, 0, 0, NULL);
 	add_change(list, 1, &model[1]);
 	mb_set(vm, list, 0);
@@ -415,27 +412,27 @@ static bool get_on_while_waiting(struct mb_list *list)
 	setter_done = false;
 	pthread_create(&setter, NULL, set_in_thread, list);
 	/*
-	 * Sleep in between: where there is one processor, a thread that yields
-	 * rarely runs before MADV_FREE has ended.
+	 * Sleep in between: with one processor, a thread that only yields rarely
+	 * runs before MADV_FREE has ended.
 	 */
 	while (!READ_ONCE(setter_done) && !setter_waits())
 		usleep(SLOW_POLL_US);
 	if (!READ_ONCE(setter_done)) {
 		check_place(model[1].place);
-		/* A thread that ends may have to wait, too. */
-		got_on = setter_waits() && !READ_ONCE(setter_done);
+		/* setter_done, because a thread that ends may have to wait, too. */
+		progress = setter_waits() && !READ_ONCE(setter_done);
 	}
 	pthread_join(setter, NULL);
 
 	add_change(list, 0, &model[0]);
 	add_change(list, 2, &model[2]);
 	mb_set(vm, list, 0);
-	return got_on;
+	return progress;
 }
 
 /*
- * A list has to wait for what the process is doing to its memory.  vCPUs go on
- * while it does.  A list may also be early or late for that, so try many times.
+ * A list has to wait while the process changes its memory, and vCPUs must make
+ * progress meanwhile.  A list may miss such a change, so try many times.
  */
 static void test_slow_notifier(struct mb_list *list)
 {
@@ -452,26 +449,26 @@ static void test_slow_notifier(struct mb_list *list)
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	TEST_ASSERT(slow != MAP_FAILED, "mmap() failed: errno %d", errno);
 	madvise(slow, SLOW_SIZE, MADV_NOHUGEPAGE);
-	/* The zero page in all of it. */
+	/* Map the zero page everywhere. */
 	TEST_ASSERT(!madvise(slow, SLOW_SIZE, MADV_POPULATE_READ),
 		    "MADV_POPULATE_READ failed: errno %d", errno);
 
 	make_some(list, 3);
 	slow_stop = false;
 	pthread_create(&thread, NULL, free_slowly, slow);
-	for (tries = 1; !get_on_while_waiting(list); tries++)
-		TEST_ASSERT(tries < SLOW_TRIES, "the guest never got on");
+	for (tries = 1; !progress_while_waiting(list); tries++)
+		TEST_ASSERT(tries < SLOW_TRIES, "the guest made no progress");
 	WRITE_ONCE(slow_stop, true);
 	pthread_join(thread, NULL);
-	pr_info("the guest went on at the %d. list\n", tries);
+	pr_info("the guest made progress during list %d\n", tries);
 	munmap(slow, SLOW_SIZE);
 	check_all();
 	clear_model(list);
 }
 
 /*
- * Metadata of a memslot that the host can't have memory for: with shadow paging
- * there are 8 bytes a page.  The kernel complains in its log.
+ * A memslot whose metadata the host has no memory for: 8 bytes per page with shadow
+ * paging.  The kernel logs a warning.
  */
 static void test_no_memory(struct mb_list *list)
 {
@@ -491,7 +488,7 @@ static void test_no_memory(struct mb_list *list)
 
 #define CGROUP		"/sys/fs/cgroup/memslot_batch_test"
 
-/* The most memory that the cgroup has had. */
+/* The most memory that the cgroup has used. */
 static size_t cgroup_peak(void)
 {
 	FILE *file = fopen(CGROUP "/memory.peak", "r");
@@ -518,7 +515,7 @@ static void run_accounted(void)
 	size = list.max * sizeof(*list.regions);
 	memset(list.regions, 0, size);
 
-	/* There is no such memslot to be deleted. */
+	/* Each change deletes a memslot that does not exist. */
 	list.nr = 1;
 	r = __mb_set(vm, &list, 0, &failed);
 	TEST_ASSERT(r && errno == EINVAL, "got %d, errno %d", r, errno);
@@ -527,12 +524,12 @@ static void run_accounted(void)
 	r = __mb_set(vm, &list, 0, &failed);
 	TEST_ASSERT(r && errno == EINVAL && !failed, "got %d, errno %d at %u", r, errno,
 		    failed);
-	TEST_ASSERT(cgroup_peak() >= before + size, "%zu bytes for a list of %zu",
+	TEST_ASSERT(cgroup_peak() >= before + size, "%zu bytes charged for a list of %zu",
 		    cgroup_peak() - before, size);
 	exit(0);
 }
 
-/* What the kernel has of a list is the caller's memory. */
+/* The kernel's copy of a list is charged to the caller. */
 static void test_accounted(void)
 {
 	int status;
@@ -564,7 +561,7 @@ static void make_lists_until_killed(int ready)
 		for (i = 0; i < KILLED_SLOTS; i++)
 			mb_add(&list, i, 0, place_gpa(i), page_size, mem);
 		mb_set(vm, &list, 0);
-		/* With all of them there, too. */
+		/* The same while all of them exist. */
 		for (i = 0; i < KILLED_SLOTS; i++)
 			mb_add(&list, i, 0, 0, 0, NULL);
 		for (i = 0; i < KILLED_SLOTS; i++)
@@ -577,7 +574,7 @@ static void make_lists_until_killed(int ready)
 	}
 }
 
-/* A process that is killed while it makes a list, wherever that is. */
+/* A process is killed at any point of making a list. */
 static void test_killed(void)
 {
 	int status, fds[2];
@@ -601,7 +598,7 @@ static void test_killed(void)
 	}
 }
 
-/* All there may be, and away with them; twice, as ids are to be free again. */
+/* Create and delete as many memslots as possible; twice, to check that ids are reusable. */
 static void test_many(void)
 {
 	int nr = kvm_check_cap(KVM_CAP_NR_MEMSLOTS) - FIRST_SLOT;
@@ -616,7 +613,7 @@ static void test_many(void)
 		mb_set(vm, &list, 0);
 		TEST_ASSERT(guest_access(NR_PLACES - 1, 0, (uint64_t[]) {0}), "no memory");
 
-		/* All anew, and then one too many. */
+		/* Create all of them again, then one too many. */
 		for (i = 0; i < nr; i++)
 			mb_add(&list, FIRST_SLOT + i, 0, 0, 0, NULL);
 		for (i = 0; i < nr; i++)
@@ -637,7 +634,7 @@ static void test_many(void)
 	mb_list_free(&list);
 }
 
-/* All that compares the guest's view with the model. */
+/* The tests that compare the guest's view with the model. */
 static void run_tests(struct mb_list *list)
 {
 	check_all();
@@ -650,7 +647,7 @@ static void run_tests(struct mb_list *list)
 	test_random(list);
 }
 
-/* What could not be allocated has changed nothing. */
+/* A list that fails for an allocation has changed nothing. */
 static int nr_failures;
 
 static void allocation_failed(void)
@@ -664,18 +661,18 @@ static void fail_allocations(struct mb_list *list)
 {
 	int nr = nr_iterations;
 
-	/* Each of them many times. */
+	/* Each list is tried many times. */
 	nr_iterations = DIV_ROUND_UP(nr, 16);
 	nr_failures = 0;
 	mb_fail_allocations(allocation_failed);
 	run_tests(list);
 	mb_failed_to_allocate = NULL;
-	pr_info("%d times a list failed for an allocation\n", nr_failures);
+	pr_info("lists failed %d times for an allocation\n", nr_failures);
 	TEST_ASSERT(nr_failures > nr_iterations, "hardly any allocation failed");
 	nr_iterations = nr;
 }
 
-/* A guest of the guest: page tables are shadowed although there is TDP. */
+/* With a nested guest, page tables are shadowed despite TDP. */
 static void run_nested(struct mb_list *list, bool fail)
 {
 	uint32_t failed;
@@ -689,7 +686,7 @@ static void run_nested(struct mb_list *list, bool fail)
 	make_two(list);
 	mb_add(list, FIRST_SLOT, 0, 0, 0, NULL);
 	r = __mb_set(vm, list, KVM_MEMORY_REGIONS_ATOMIC, &failed);
-	TEST_ASSERT(r && errno == EOPNOTSUPP, "nothing is shadowed: got %d, errno %d", r, errno);
+	TEST_ASSERT(r && errno == EOPNOTSUPP, "no page table is shadowed: got %d, errno %d", r, errno);
 	list->nr = 0;
 	clear_model(list);
 	if (fail)
@@ -722,10 +719,10 @@ int main(int argc, char *argv[])
 			break;
 		default:
 			printf("usage: %s [-a] [-f] [-m] [-s SEED] [-i LISTS]\n"
-			       "-a also makes a cgroup, to see whose memory a list is\n"
+			       "-a also checks, in a cgroup, whom a list is charged to\n"
 			       "-f also lets each allocation fail (CONFIG_FAILSLAB,\n"
 			       "   CONFIG_FAIL_PAGE_ALLOC)\n"
-			       "-m also tries ENOMEM, with shadow paging only\n", argv[0]);
+			       "-m also tests ENOMEM, with shadow paging only\n", argv[0]);
 			exit(opt == 'h' ? 0 : 1);
 		}
 	}
@@ -758,7 +755,7 @@ int main(int argc, char *argv[])
 	if (fail)
 		fail_allocations(&list);
 	TEST_ASSERT_EQ(kernel_warnings(), warnings);
-	/* The kernel warns about that. */
+	/* This makes the kernel warn. */
 	if (no_memory)
 		test_no_memory(&list);
 	warnings = kernel_warnings();

@@ -19,7 +19,7 @@
 #define BASE_GPA	(1ull << 32)
 
 struct slot {
-	int npages;	/* 0: there is none */
+	int npages;	/* 0: no memslot */
 	int place;
 	int page;
 	uint32_t flags;
@@ -30,9 +30,9 @@ static uint8_t *mem;
 static struct kvm_vm *vm;
 static struct kvm_vcpu *vcpu;
 static struct slot model[NR_SLOTS];
-static bool model_holds;	/* until the list is made */
+static bool model_holds;	/* the memslots are as @model says, no list is made yet */
 
-/* What the guest is to do next. */
+/* The guest's next access: a write of guest_write, or a read if that is 0. */
 static uint64_t guest_gva;
 static uint64_t guest_write;
 
@@ -69,7 +69,7 @@ static inline void guest_code(void)
 #ifdef __x86_64__
 #include "svm_util.h"
 
-#define PTE_HUGE	0x87ull	/* a large page that is present, writable, the user's */
+#define PTE_HUGE	0x87ull	/* huge, present, writable, user */
 #define PTE_TABLE	0x07ull
 
 static uint64_t nested_cr3;
@@ -93,7 +93,7 @@ static inline uint64_t *alloc_table(uint64_t *gpa)
 	return addr_gva2hva(vm, gva);
 }
 
-/* A VM whose guest runs guest_code() as a guest of its own, with nested paging. */
+/* A VM whose guest runs guest_code() in a nested guest, with nested paging. */
 static inline bool make_nested_vm(void)
 {
 	uint64_t *pgd, *pud, pud_gpa;
@@ -129,7 +129,7 @@ static inline bool is_mmio(int place)
 	       run->mmio.phys_addr == place_gpa(place);
 }
 
-/* The guest reads, or with @value writes, a place; returns false if it is MMIO */
+/* The guest reads a place, or writes @write if not 0.  Returns false if it was MMIO. */
 static inline bool guest_access(int place, uint64_t write, uint64_t *value)
 {
 	bool hole = false;
@@ -198,8 +198,8 @@ static inline bool overlaps(const struct slot *slots, int id, int place, int npa
 }
 
 /*
- * What @new does to slot @id of @slots, of which the list has changed those of
- * @changed; returns 0 or a negative errno.
+ * Change slot @id of @slots to @new, after the list has changed those in @changed.
+ * Returns 0 or a negative errno.
  */
 static inline int model_change(struct slot *slots, bool *changed, int id, const struct slot *new)
 {
@@ -232,7 +232,7 @@ static inline int below(int end)
 	return random() % end;
 }
 
-/* A change at random, most of the time one that makes sense. */
+/* A randomized change, usually a valid one. */
 static inline struct slot random_change(const struct slot *old)
 {
 	struct slot new = *old;
@@ -263,7 +263,7 @@ static inline void add_change(struct mb_list *list, int id, const struct slot *n
 	       new->npages * page_size, mem + new->page * page_size);
 }
 
-/* Make the list, which is to fail with @error at its last change, or not. */
+/* Make the list.  With @error, it must fail with that at @expected_failed. */
 static inline void set_list(struct mb_list *list, int error, uint32_t expected_failed)
 {
 	uint32_t failed;
@@ -294,7 +294,7 @@ static inline int random_list(struct mb_list *list)
 		struct slot new = random_change(&slots[id]);
 		int this;
 
-		/* A failing change rarely, and then with others behind it. */
+		/* An invalid change rarely, and then with others after it. */
 		if (!error) {
 			this = model_change(slots, changed, id, &new);
 			if (this && below(16))
@@ -325,7 +325,7 @@ static inline void clear_model(struct mb_list *list)
 	memset(model, 0, sizeof(model));
 }
 
-/* Slots 0 and 1 at places 0 and 2, with their second page above. */
+/* Memslots of two pages each, one above the other. */
 static inline void make_some(struct mb_list *list, int nr)
 {
 	for (int i = 0; i < nr; i++) {

@@ -47,7 +47,7 @@ mb_add(struct mb_list *list, uint32_t slot, uint32_t flags, uint64_t gpa, uint64
 	return region;
 }
 
-/* The caller's errno stays; what is in the list stays, too. */
+/* Try to make the changes once.  Leaves errno and the list to the caller. */
 static inline int __mb_set_once(struct kvm_vm *vm, const struct mb_list *list,
 				uint32_t flags, uint32_t *failed)
 {
@@ -65,11 +65,11 @@ static inline int __mb_set_once(struct kvm_vm *vm, const struct mb_list *list,
 }
 
 /*
- * Allocations that fail: each list is tried again and again, and the next one of
- * the kernel's allocations for it fails each time, until there are no more.  If
- * the kernel can do without one, what comes after it is for the next list.
+ * Allocations that fail: each list is tried again and again.  In the n-th try, the
+ * n-th of the kernel's allocations for it fails, until there are no more.  If a
+ * list succeeds without one of them, the next list continues after that one.
  */
-static void (*mb_failed_to_allocate)(void);	/* called each time; NULL: not tried */
+static void (*mb_failed_to_allocate)(void);	/* called after each failure; NULL: none fail */
 static int mb_fail_nth_fd = -1;
 static int mb_fail_nth_first = 1;
 
@@ -87,7 +87,10 @@ static inline void mb_fail_allocations(void (*failed)(void))
 	mb_failed_to_allocate = failed;
 }
 
-/* Returns what is left, which is 0 if that one has failed. */
+/*
+ * Let the @n-th allocation from now on fail, or none if @n is 0.  Returns how many
+ * were left of the last @n, which is 0 if that allocation has failed.
+ */
 static inline int mb_fail_nth(int n)
 {
 	char s[16] = "";
@@ -113,14 +116,14 @@ static inline int __mb_set(struct kvm_vm *vm, const struct mb_list *list, uint32
 		r = __mb_set_once(vm, list, flags, failed);
 		error = errno;
 		if (mb_fail_nth(0)) {
-			/* There are not as many. */
+			/* There are fewer than n allocations. */
 			mb_fail_nth_first = 1;
 			break;
 		}
 		if (!r || error != ENOMEM) {
 			/*
-			 * It can do without that one: go on from there next time.
-			 * The caller knows the error that the list has anyway.
+			 * The kernel can do without that one: continue after it
+			 * next time.  The caller handles any other error.
 			 */
 			mb_fail_nth_first = n + 1;
 			break;
@@ -131,7 +134,7 @@ static inline int __mb_set(struct kvm_vm *vm, const struct mb_list *list, uint32
 	return r;
 }
 
-/* Make all changes, and empty the list. */
+/* Make all changes in one step, and empty the list. */
 static inline void mb_set(struct kvm_vm *vm, struct mb_list *list, uint32_t flags)
 {
 	uint32_t failed;
@@ -142,7 +145,7 @@ static inline void mb_set(struct kvm_vm *vm, struct mb_list *list, uint32_t flag
 	list->nr = 0;
 }
 
-/* The same by as many ioctls. */
+/* Make all changes one by one, and empty the list. */
 static inline void mb_set_one_by_one(struct kvm_vm *vm, struct mb_list *list)
 {
 	for (uint32_t i = 0; i < list->nr; i++)
