@@ -67,7 +67,7 @@ static void put_code(uint8_t *code, uint32_t value)
 	code[5] = 0xc3;				/* ret */
 }
 #else
-/* Not tested: would need instruction cache maintenance. */
+/* Left out: it would need instruction cache maintenance. */
 static void put_code(uint8_t *code, uint32_t value)
 {
 }
