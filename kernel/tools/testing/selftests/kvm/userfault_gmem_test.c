@@ -4,11 +4,8 @@
  * userfault can change about such a memslot.
  */
 #include "kvm_test_harness.h"
-#include "kvm_userfault_util.h"
+#include "kvm_userfault_gmem.h"
 
-#define GMEM_FLAGS	KVM_MEM_GUEST_MEMFD
-#define PRIVATE_EXIT	(KVM_MEMORY_EXIT_FLAG_USERFAULT | \
-			 KVM_MEMORY_EXIT_FLAG_PRIVATE)
 /* The number of pages that each vCPU has written. */
 #define NR_WRITTEN	8
 
@@ -49,18 +46,10 @@ static void read_page_exits(struct uf_vm *uf, int id, int page)
 
 FIXTURE_SETUP(gmem)
 {
-	struct vm_shape shape = {
-		.mode = VM_MODE_DEFAULT,
-		.type = KVM_X86_SW_PROTECTED_VM,
-	};
 	struct uf_vm *uf = &self->uf;
 	int id, n;
 
-	__uf_vm_init(uf, variant->nr_vcpus, uf_guest_code, VM_MEM_SRC_ANONYMOUS,
-		     shape, GMEM_FLAGS);
-	vm_mem_set_private(uf->vm, UF_GPA, UF_SIZE);
-	uf->exit_flags = PRIVATE_EXIT;
-
+	gmem_init(uf, variant->nr_vcpus, uf_guest_code);
 	for (id = 0; id < uf->nr_vcpus; id++)
 		for (n = 0; n < NR_WRITTEN; n++)
 			write_page(uf, id, uf_page(id, n));
@@ -239,20 +228,13 @@ TEST_F(gmem, null_bitmap)
 {
 	struct uf_vm *uf = &self->uf;
 	unsigned long *own = uf->bitmap;
-	struct kvm_run *run;
-	int id, r;
+	int id;
 
 	uf->bitmap = NULL;
 	uf_set_slot(uf, GMEM_FLAGS | KVM_MEM_USERFAULT);
 	for (id = 0; id < uf->nr_vcpus; id++) {
-		run = uf->vcpus[id]->run;
-		run->exit_reason = KVM_EXIT_MEMORY_FAULT;
 		uf_prepare(uf, id, UF_READ, uf_page(id, 0));
-		r = _vcpu_run(uf->vcpus[id]);
-		TEST_ASSERT(r == -1 && errno == EFAULT,
-			    "should give EFAULT, got %d, errno %d", r, errno);
-		TEST_ASSERT(run->exit_reason != KVM_EXIT_MEMORY_FAULT,
-			    "an unreadable bitmap should not be a userfault exit");
+		uf_run_unreadable(uf, id);
 	}
 
 	uf_set_slot(uf, GMEM_FLAGS);

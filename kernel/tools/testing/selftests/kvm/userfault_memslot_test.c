@@ -42,19 +42,6 @@ static void test_einval(struct uf_vm *uf, uint32_t flags, uint64_t bitmap)
 		uf_access(uf, id, UF_READ, uf_page(id, 0));
 }
 
-/* KVM_RUN fails with EFAULT, but not for a missing page. */
-static void run_unreadable(struct uf_vm *uf, int id)
-{
-	struct kvm_run *run = uf->vcpus[id]->run;
-	int r;
-
-	run->exit_reason = KVM_EXIT_MEMORY_FAULT;
-	r = _vcpu_run(uf->vcpus[id]);
-	TEST_ASSERT(r == -1 && errno == EFAULT, "should give EFAULT, got %d, errno %d",
-		    r, errno);
-	TEST_ASSERT(run->exit_reason != KVM_EXIT_MEMORY_FAULT, "no page is missing");
-}
-
 /* NULL is an address like any other, where nothing can be read. */
 TEST_F(memslot, null_bitmap)
 {
@@ -69,7 +56,7 @@ TEST_F(memslot, null_bitmap)
 	uf_enable(uf);
 	for (id = 0; id < uf->nr_vcpus; id++) {
 		uf_prepare(uf, id, UF_READ, uf_page(id, 0));
-		run_unreadable(uf, id);
+		uf_run_unreadable(uf, id);
 	}
 
 	uf->bitmap = own;
@@ -82,7 +69,7 @@ TEST_F(memslot, null_bitmap)
 	uf_enable(uf);
 	for (id = 0; id < uf->nr_vcpus; id++) {
 		uf_prepare(uf, id, UF_READ, uf_page(id, 0));
-		run_unreadable(uf, id);
+		uf_run_unreadable(uf, id);
 	}
 	uf_disable(uf);
 	for (id = 0; id < uf->nr_vcpus; id++)

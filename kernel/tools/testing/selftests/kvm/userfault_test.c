@@ -358,9 +358,8 @@ TEST_F(userfault, disabled_is_normal)
 TEST_F(userfault, unreadable_bitmap)
 {
 	struct uf_vm *uf = &self->uf;
-	struct kvm_run *run;
 	void *p;
-	int id, r;
+	int id;
 
 	uf_set_all(uf);
 	uf_enable(uf);
@@ -371,14 +370,8 @@ TEST_F(userfault, unreadable_bitmap)
 	}
 
 	munmap(uf_bitmap_page(uf), PAGE_SIZE);
-	for (id = 0; id < uf->nr_vcpus; id++) {
-		run = uf->vcpus[id]->run;
-		r = _vcpu_run(uf->vcpus[id]);
-		TEST_ASSERT(r == -1 && errno == EFAULT,
-			    "should be EFAULT, got %d, errno %d", r, errno);
-		TEST_ASSERT(run->exit_reason != KVM_EXIT_MEMORY_FAULT,
-			    "an unreadable bitmap should not be a userfault exit");
-	}
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_run_unreadable(uf, id);
 
 	/* Map the same address again, with no bit set. */
 	p = mmap(uf_bitmap_page(uf), PAGE_SIZE, PROT_READ | PROT_WRITE,
@@ -395,8 +388,7 @@ TEST_F(userfault, truncated_bitmap)
 {
 	struct uf_vm *uf = &self->uf;
 	unsigned long *own = uf->bitmap;
-	struct kvm_run *run;
-	int id, fd, r;
+	int id, fd;
 
 	fd = kvm_memfd_alloc(PAGE_SIZE, false);
 	uf->bitmap = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -406,13 +398,8 @@ TEST_F(userfault, truncated_bitmap)
 	TEST_ASSERT(!ftruncate(fd, 0), "ftruncate() failed: errno %d", errno);
 
 	for (id = 0; id < uf->nr_vcpus; id++) {
-		run = uf->vcpus[id]->run;
 		uf_prepare(uf, id, UF_READ, uf_page(id, 0));
-		r = _vcpu_run(uf->vcpus[id]);
-		TEST_ASSERT(r == -1 && errno == EFAULT,
-			    "should give EFAULT, got %d, errno %d", r, errno);
-		TEST_ASSERT(run->exit_reason != KVM_EXIT_MEMORY_FAULT,
-			    "an unreadable bitmap should not be a userfault exit");
+		uf_run_unreadable(uf, id);
 	}
 
 	/* The file gets zeroes again: no page is missing. */

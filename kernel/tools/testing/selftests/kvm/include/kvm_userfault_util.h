@@ -420,6 +420,20 @@ static inline void uf_run_exits(struct uf_vm *uf, int id, int page)
 	TEST_ASSERT_EQ(run->memory_fault.size, PAGE_SIZE);
 }
 
+/* Run the vCPU: KVM_RUN fails with EFAULT, but not for a missing page. */
+static inline void uf_run_unreadable(struct uf_vm *uf, int id)
+{
+	struct kvm_run *run = uf->vcpus[id]->run;
+	int r;
+
+	run->exit_reason = KVM_EXIT_MEMORY_FAULT;
+	r = _vcpu_run(uf->vcpus[id]);
+	TEST_ASSERT(r == -1 && errno == EFAULT, "should give EFAULT, got %d, errno %d",
+		    r, errno);
+	TEST_ASSERT(run->exit_reason != KVM_EXIT_MEMORY_FAULT,
+		    "an unreadable bitmap should not be a userfault exit");
+}
+
 static inline uint64_t uf_expected(enum uf_op op, int page)
 {
 	return op == UF_WRITE ? 0 : uf_content(page);
