@@ -53,6 +53,15 @@ int __kvm_faultin_userfault(struct kvm_vcpu *vcpu, struct kvm_memory_slot *memsl
 	gfn_t gfn = hva_to_gfn_memslot(hva, memslot);
 	int r;
 
+	/*
+	 * Read the bitmap after mmu_invalidate_seq: userspace may set a bit and then
+	 * drop the page.  A fault that sees the count after the drop also sees the
+	 * bit, and one that has read the bit before finds its count outdated.  The
+	 * MMU notifier's mmu_lock sections order the two writes, by the unlock in
+	 * its start and the lock in its end.
+	 */
+	smp_rmb();
+
 	r = kvm_userfault_check_access(vcpu, memslot, gfn, kvm_is_write_fault(vcpu),
 				       kvm_vcpu_trap_is_exec_fault(vcpu), false);
 	if (r)

@@ -15,20 +15,22 @@ int __kvm_faultin_userfault(struct kvm_vcpu *vcpu, struct kvm_memory_slot *memsl
  * @vcpu:     the vCPU that faulted
  * @memslot:  the memslot
  * @hva:      the page; for a fault of a nested guest, that of its hypervisor
+ * @mmu_seq:  set to mmu_invalidate_seq, as read before the bitmap
  * @max_size: set to PAGE_SIZE, PMD_SIZE or PUD_SIZE if the fault may go on: the
  *            largest block around the page whose bits are all clear.  The caller
  *            checks all other limits on blocks.
  *
- * Called without mmu_lock and mmap_lock, before the pfn is looked up and after
- * mmu_invalidate_seq has been read: userspace may set a bit and then drop the
- * page, and a fault that read the bit before must find its count outdated.
+ * Called without mmu_lock and mmap_lock, before the pfn is looked up.  With
+ * userfault, the fault must use @mmu_seq, and no later count.
  *
  * Return: 0 if the fault may go on, -EFAULT if KVM_RUN must return that.
  */
 static inline int kvm_faultin_userfault(struct kvm_vcpu *vcpu,
 					struct kvm_memory_slot *memslot,
-					unsigned long hva, unsigned long *max_size)
+					unsigned long hva, unsigned long *mmu_seq,
+					unsigned long *max_size)
 {
+	*mmu_seq = vcpu->kvm->mmu_invalidate_seq;
 	*max_size = PUD_SIZE;
 	if (likely(!kvm_slot_userfault_enabled(memslot)))
 		return 0;
