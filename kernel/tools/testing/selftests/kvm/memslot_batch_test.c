@@ -36,7 +36,7 @@ static void test_sequence(struct mb_list *list)
 {
 	make_two(list);
 
-	/* Both change places: one is created anew, the other one moves. */
+	/* Both change places: one is created again, the other one moves. */
 	mb_add(list, FIRST_SLOT, 0, 0, 0, NULL);
 	model[1].place = 0;
 	add_change(list, 1, &model[1]);

@@ -192,7 +192,7 @@ TEST_F(gmem, immutable)
 	good.userfault_bitmap = (unsigned long)uf->bitmap;
 	uf_set_all(uf);
 
-	/* Without userfault before and after, all updates are refused as ever. */
+	/* Without userfault before and after, all updates are refused. */
 	region = *uf_region(uf);
 	test_einval(uf, &region);
 
