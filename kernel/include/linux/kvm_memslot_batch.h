@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Many changes of memslots in one step, as architectures see it.  See
- * Documentation/virt/kvm/memslot-batch.rst for the contract with userspace.
+ * Many changes of memslots in one step: the interface for architectures.  The
+ * contract with userspace is in Documentation/virt/kvm/memslot-batch.rst.
  */
 #ifndef __KVM_MEMSLOT_BATCH_H
 #define __KVM_MEMSLOT_BATCH_H
@@ -11,26 +11,26 @@
 #ifdef CONFIG_KVM_MEMSLOT_BATCH
 
 /**
- * kvm_memslot_batch_refuses - does a fault have to wait for memslots to change?
+ * kvm_memslot_batch_refuses - does a list of changes refuse faults on a page?
  * @kvm: the VM
- * @gfn: what is to be mapped
+ * @gfn: the page
  *
- * Whoever tries a fault again without leaving its section of kvm->srcu must
- * give up when this is true: faults on @gfn are refused until that section ends.
+ * Code that retries a fault without leaving its section of kvm->srcu must give up
+ * when this is true: faults on @gfn are refused until that section ends.
  *
- * KVM has one range for all that refuse faults.  It only grows until the last
- * one is done: if an MMU notifier adds its range while a list refuses faults,
- * this is true as well for that range, and for all gfns in between, until the
- * list is done.
+ * KVM has a single range of gfns for everyone who refuses faults, and it only
+ * grows until the last of them is done.  If an MMU notifier adds its range while a
+ * list refuses faults, this is also true for that range and for all gfns in
+ * between, until the list is done.
  *
- * Called without mmu_lock it may be wrong, but not for ever: a fault that is
- * refused next time can be asked about again.
+ * Without mmu_lock the answer may be outdated, so ask again after each fault that
+ * is refused.
  *
  * Return: true while a list of changes refuses faults on @gfn.
  */
 static inline bool kvm_memslot_batch_refuses(struct kvm *kvm, gfn_t gfn)
 {
-	/* The list keeps the range, whoever has added to it. */
+	/* The list keeps the range from shrinking, whoever has extended it. */
 	return READ_ONCE(kvm->memslot_batch_refuses) &&
 	       gfn >= READ_ONCE(kvm->mmu_invalidate_range_start) &&
 	       gfn < READ_ONCE(kvm->mmu_invalidate_range_end);
@@ -40,23 +40,26 @@ static inline bool kvm_memslot_batch_refuses(struct kvm *kvm, gfn_t gfn)
  * kvm_arch_memslot_batch_has_shadow - does KVM shadow page tables of the guest?
  * @kvm: the VM
  *
- * A page table that is shadowed belongs to the memslot that it lies in, which
- * refusing faults does not keep from getting more of them.  Called with
- * slots_arch_lock held: if it returns false, then whatever is shadowed later
- * must have been looked up in memslots that are active once that is released.
+ * A shadowed page table belongs to the memslot that it lies in, and refusing
+ * faults does not stop KVM from shadowing more page tables there.
  *
- * Return: true if there may be any.
+ * Called with slots_arch_lock held.  If this returns false, page tables that are
+ * shadowed later must have been looked up in memslots that are active after
+ * slots_arch_lock has been released.
+ *
+ * Return: true if there may be shadowed page tables.
  */
 bool kvm_arch_memslot_batch_has_shadow(struct kvm *kvm);
 
 /**
- * kvm_arch_memslot_batch_zap_all - drop all mappings of the VM, if that is usual
+ * kvm_arch_memslot_batch_zap_all - drop all mappings of the VM, once for a list
  * @kvm: the VM
  *
- * Where kvm_arch_flush_shadow_memslot() drops what is mapped of all memslots,
- * once is enough for a list.  Called with slots_lock held.
+ * For architectures whose kvm_arch_flush_shadow_memslot() would drop the mappings
+ * of all memslots each time.  Called with slots_lock held.
  *
- * Return: true if that has been done, and no memslot is to be flushed by itself.
+ * Return: true if all mappings were dropped, false if the caller must call
+ * kvm_arch_flush_shadow_memslot() for each memslot.
  */
 bool kvm_arch_memslot_batch_zap_all(struct kvm *kvm);
 

@@ -1,34 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Many changes of memslots in one step.
+ * KVM_SET_USER_MEMORY_REGIONS: many changes of memslots in one step.
  *
- * The changes are made, one after the other, in the set of memslots that is not
- * active, where each of them is validated against what those before it have
- * left.  If one fails, they are taken back there, and nobody has seen anything.
- * Otherwise the sets are swapped, once, and one grace period of kvm->srcu later
- * no one uses the old set any more.
+ * The changes are made one after the other in the inactive set of memslots.  Each
+ * is validated against the result of those before it.  If one fails, all are
+ * undone there, and nobody has seen any of them.  Otherwise the sets are swapped
+ * once, and one grace period of kvm->srcu later the old set is unused.
  *
- * What is mapped of a memslot that is deleted or moved must be gone before the
- * swap: from then on KVM doesn't find what belongs to the mapping.  And it must
- * not come back before the grace period has ended, for until then a fault may
- * be under way that has found the old memslot.  One by one, memslots are
- * marked invalid for that, which takes a swap and a grace period of its own.
- * Here, faults on them are refused in the way in which they are while the
- * primary MMU invalidates memory.  The vCPU tries again, so:
+ * The mappings of a memslot that is deleted or moved must be gone before the
+ * swap: afterwards KVM no longer finds the memslot that they belong to.  And they
+ * must not come back before the grace period has ended: until then, a fault may
+ * be in flight that has found the old memslot.  A single change marks the memslot
+ * invalid instead, which takes a swap and a grace period of its own.  A list
+ * refuses faults on these memslots, as they are refused while the primary MMU
+ * invalidates memory.  The vCPU retries.  So:
  *
- *  - the guest accesses nothing that the old set maps after it has accessed what
- *    only the new set does;
- *  - it sees no hole where both have memory;
- *  - KVM's own accesses use the one set or the other, and never fail for a
- *    memslot being invalid.
+ *  - once the guest has accessed something that only the new set maps, it accesses
+ *    nothing that only the old set maps;
+ *  - the guest sees no hole where both sets have memory;
+ *  - KVM's own accesses use one set or the other, and never fail because a memslot
+ *    is invalid.
  *
- * Where KVM shadows page tables that is not enough, see
- * kvm_arch_memslot_batch_has_shadow().  There memslots are replaced by invalid
- * copies first, as they are one by one, but all at once: two swaps and two grace
- * periods, however many changes.  KVM's own accesses to them fail meanwhile.
+ * Refusing faults is not enough where KVM shadows page tables, see
+ * kvm_arch_memslot_batch_has_shadow().  There, memslots are first replaced by
+ * invalid copies, as for a single change, but all at once.  That takes two swaps
+ * and two grace periods, however many changes there are.  KVM's own accesses to
+ * these memslots fail meanwhile.
  *
  * Lock order: slots_lock, slots_arch_lock, mmu_lock.  The list is copied from
- * userspace with slots_lock held, so mmap_lock comes after that, too.
+ * userspace with slots_lock held, so mmap_lock comes after slots_lock, too.
  *
  * Copyright 2026 Postern developers
  */
@@ -45,14 +45,14 @@
 #include "kvm_mm.h"
 #include "memslot_batch.h"
 
-/* As for userspace: 32 and 64 bits, with no padding of the compiler's. */
+/* The same for 32-bit and 64-bit userspace: no implicit padding. */
 static_assert(sizeof(struct kvm_user_memory_regions) == 64);
 
 struct memslot_change {
 	struct kvm_memory_slot *old;	/* NULL if created */
-	struct kvm_memory_slot *new;	/* NULL if deleted; both: no change */
+	struct kvm_memory_slot *new;	/* NULL if deleted; both NULL: no change */
 	enum kvm_mr_change change;
-	/* With shadowed page tables: what is active instead of @valid. */
+	/* With shadowed page tables: @invalid is active in place of @valid. */
 	struct kvm_memory_slot *invalid;
 	struct kvm_memory_slot *valid;
 };
@@ -60,22 +60,22 @@ struct memslot_change {
 struct memslot_batch {
 	struct kvm_userspace_memory_region2 *regions;
 	struct memslot_change *changes;
-	unsigned long *made;	/* ids of memslots that the list has made or changed */
+	unsigned long *made;	/* ids of memslots that the list has created or changed */
 	struct kvm_memory_slot **by_id;	/* of the inactive set; NULL for short lists */
 	u32 nr;
-	u32 nr_done;	/* so many are made in the inactive set */
-	u32 failed;	/* the index of the one that could not be, or nr */
+	u32 nr_done;	/* how many are made in the inactive set */
+	u32 failed;	/* index of the change that failed, or nr */
 	u16 as_id;
 	bool atomic;	/* KVM_MEMORY_REGIONS_ATOMIC: vCPUs run */
 	bool indexed;	/* @by_id is filled */
-	bool changed;	/* at least one of those is a change */
-	bool zaps;	/* at least one is deleted or moved */
+	bool changed;	/* at least one of those made changes something */
+	bool zaps;	/* at least one memslot is deleted or moved */
 	bool shadow;	/* page tables are shadowed: invalid copies are active */
 };
 
 /*
- * From this length on, a list makes an index of all memslots once.  Where there
- * are many of them, that takes less than looking for that many ids in 128 buckets.
+ * A list of this length or more builds an index of all memslots once.  With many
+ * memslots, that is cheaper than as many look-ups of an id in 128 hash buckets.
  */
 #define MEMSLOT_BATCH_INDEXED	256
 
@@ -84,7 +84,7 @@ static bool memslot_change_zaps(const struct memslot_change *c)
 	return c->old && (c->change == KVM_MR_DELETE || c->change == KVM_MR_MOVE);
 }
 
-/* Free what kvm_prepare_memory_region() gave to the new memslot, and that. */
+/* Free the new memslot, and what kvm_prepare_memory_region() gave to it. */
 static void memslot_change_unprepare(struct kvm *kvm, const struct memslot_change *c)
 {
 	if (!c->new)
@@ -93,7 +93,7 @@ static void memslot_change_unprepare(struct kvm *kvm, const struct memslot_chang
 	if (!c->old || c->new->dirty_bitmap != c->old->dirty_bitmap)
 		kvm_destroy_dirty_bitmap(c->new);
 
-	/* If only flags change, it has been lent by the old one. */
+	/* If only flags change, the arch data belongs to the old memslot. */
 	if (c->change != KVM_MR_FLAGS_ONLY)
 		kvm_arch_free_memslot(kvm, c->new);
 
@@ -103,15 +103,15 @@ static void memslot_change_unprepare(struct kvm *kvm, const struct memslot_chang
 static int memslot_batch_check_region(const struct memslot_batch *batch,
 				      const struct kvm_userspace_memory_region2 *mem)
 {
-	/* Two sets would have to be swapped at the same time. */
+	/* The sets of two address spaces can't be swapped at the same time. */
 	if (mem->slot >> 16 != batch->as_id)
 		return -EINVAL;
 
-	/* Those behind are KVM's own. */
+	/* Higher ids are KVM's own. */
 	if ((u16)mem->slot >= KVM_USER_MEM_SLOTS)
 		return -EINVAL;
 
-	/* Binding to a file, and changing in place, can't be taken back. */
+	/* Neither binding to a file nor changing in place can be undone. */
 	if (mem->memory_size && mem->flags & KVM_MEM_GUEST_MEMFD)
 		return -EINVAL;
 
@@ -133,9 +133,9 @@ static int memslot_batch_make_one(struct kvm *kvm, struct memslot_batch *batch,
 		return r;
 
 	/*
-	 * One that would never be active can't be committed: architectures look
-	 * for it in the active set, or find that what is in new->arch has not
-	 * kept up with those that are there.
+	 * A memslot that never becomes active can't be committed: architectures
+	 * look for it in the active set, or expect its new->arch to have been
+	 * updated along with those there.
 	 */
 	if (c->old && test_bit(c->old->id, batch->made)) {
 		kfree(c->new);
@@ -143,9 +143,9 @@ static int memslot_batch_make_one(struct kvm *kvm, struct memslot_batch *batch,
 	}
 
 	/*
-	 * vCPUs write it until it is gone, and no one could collect that.  The
-	 * log of one that is moved stays, but what a vCPU flushes late, out of
-	 * a buffer of gfns (PML), would miss it.
+	 * vCPUs write to a memslot until it is deleted, and nobody could collect
+	 * the log of these writes.  A moved memslot keeps its log, but gfns that
+	 * a vCPU flushes late from its buffer (PML) would miss it.
 	 */
 	if (batch->atomic && memslot_change_zaps(c) &&
 	    c->old->flags & KVM_MEM_LOG_DIRTY_PAGES) {
@@ -169,7 +169,7 @@ static int memslot_batch_make_one(struct kvm *kvm, struct memslot_batch *batch,
 	return 0;
 }
 
-/* Take back what has been made, the last one first. */
+/* Undo the changes that have been made, the last one first. */
 static void memslot_batch_undo(struct kvm *kvm, struct memslot_batch *batch)
 {
 	struct memslot_change *c;
@@ -234,23 +234,23 @@ static int memslot_batch_make(struct kvm *kvm, struct memslot_batch *batch)
 
 /*
  * The sets can't be swapped while the primary MMU invalidates memory of the VM's
- * process, which can take long.  Wait for that before any fault is refused: else
- * vCPUs would spin until kvm_swap_active_memslots() has waited for it.  There is
- * a wait there still, for what begins to be invalidated after this.
+ * process, which can take long.  Wait for that before refusing faults: otherwise
+ * vCPUs would spin until kvm_swap_active_memslots() has waited for it.  That
+ * function still waits for invalidations that begin after this.
  *
- * Not inlined: /proc/PID/wchan has its name while it waits, for tests.
+ * Not inlined: tests look for its name in /proc/PID/wchan while it waits.
  */
 static noinline void memslot_batch_drain(struct kvm *kvm)
 {
-	/* slots_lock is held: no one else waits. */
+	/* slots_lock is held: nobody else waits. */
 	rcuwait_wait_event(&kvm->mn_memslots_update_rcuwait,
 			   !READ_ONCE(kvm->mn_active_invalidate_count),
 			   TASK_UNINTERRUPTIBLE);
 }
 
 /*
- * Refuse faults on what is deleted or moved.  They go on with kvm->srcu held
- * from looking up the memslot, and look at this with mmu_lock held.
+ * Refuse faults on memslots that are deleted or moved.  A fault holds kvm->srcu
+ * from looking up its memslot on, and checks this with mmu_lock held.
  */
 static void memslot_batch_block(struct kvm *kvm, const struct memslot_batch *batch)
 {
@@ -305,7 +305,7 @@ static void memslot_batch_free_invalid(struct memslot_batch *batch)
 	}
 }
 
-/* A copy of each memslot that is deleted or moved, for which all is made. */
+/* Allocate a copy of each memslot that is deleted or moved; all are made already. */
 static int memslot_batch_alloc_invalid(struct memslot_batch *batch)
 {
 	struct memslot_change *c;
@@ -326,7 +326,7 @@ static int memslot_batch_alloc_invalid(struct memslot_batch *batch)
 	return 0;
 }
 
-/* In the inactive set, which then is that of before. */
+/* Put the valid memslots back into the inactive set, as before the list. */
 static void memslot_batch_replace_invalid(struct kvm *kvm, struct memslot_batch *batch)
 {
 	struct memslot_change *c;
@@ -340,9 +340,10 @@ static void memslot_batch_replace_invalid(struct kvm *kvm, struct memslot_batch 
 }
 
 /*
- * With shadowed page tables: no one may use a memslot that goes to shadow
- * another one.  The changes are made a second time, since slots_arch_lock can't
- * be held in between.  If that fails, all is as it was before the list.
+ * With shadowed page tables: once a memslot is to be deleted or moved, no further
+ * page table in it may be shadowed.  slots_arch_lock can't be held throughout, so
+ * the changes are undone and made a second time.  If that fails, all is as it was
+ * before the list.
  */
 static int memslot_batch_invalidate(struct kvm *kvm, struct memslot_batch *batch)
 {
@@ -367,7 +368,7 @@ static int memslot_batch_invalidate(struct kvm *kvm, struct memslot_batch *batch
 	kvm_swap_active_memslots(kvm, batch->as_id);
 	mutex_lock(&kvm->slots_arch_lock);
 
-	/* It may have changed meanwhile, see kvm_invalidate_memslot(). */
+	/* arch may have changed meanwhile, see kvm_invalidate_memslot(). */
 	for (i = 0; i < batch->nr; i++) {
 		c = &batch->changes[i];
 		if (c->invalid)
@@ -386,7 +387,7 @@ static int memslot_batch_invalidate(struct kvm *kvm, struct memslot_batch *batch
 	return r;
 }
 
-/* All is made in the inactive set: from here on nothing fails. */
+/* All changes are made in the inactive set: nothing can fail from here on. */
 static void memslot_batch_commit(struct kvm *kvm, struct memslot_batch *batch)
 {
 	struct memslot_change *c;
@@ -400,13 +401,13 @@ static void memslot_batch_commit(struct kvm *kvm, struct memslot_batch *batch)
 		memslot_batch_zap(kvm, batch);
 	}
 
-	/* Releases slots_arch_lock, then waits for the one grace period. */
+	/* Releases slots_arch_lock, then waits for a grace period. */
 	kvm_swap_active_memslots(kvm, batch->as_id);
 
 	if (batch->zaps)
 		memslot_batch_unblock(kvm);
 
-	/* The same in the other set, before any memslot is freed. */
+	/* Make the same changes in the other set, before any memslot is freed. */
 	for (i = 0; i < batch->nr; i++) {
 		c = &batch->changes[i];
 		if (c->old || c->new)
@@ -415,8 +416,8 @@ static void memslot_batch_commit(struct kvm *kvm, struct memslot_batch *batch)
 	}
 
 	/*
-	 * What is deleted comes last, or architectures would take this for a VM
-	 * of little memory in between.
+	 * Commit deletions last.  Otherwise architectures would see a VM with
+	 * little memory in between.
 	 */
 	for (i = 0; i < batch->nr; i++) {
 		c = &batch->changes[i];
@@ -461,8 +462,8 @@ static int memslot_batch_run(struct kvm *kvm, struct memslot_batch *batch)
 }
 
 /*
- * Up to 10 MiB, which count as the caller's memory.  With slots_lock held, so
- * that however many threads have lists for a VM, there is one copy.
+ * Copy the list, up to 10 MiB, which are charged to the caller.  slots_lock is
+ * held, so there is one copy per VM, however many threads have lists.
  */
 static int memslot_batch_copy(struct memslot_batch *batch, u64 user)
 {
@@ -514,7 +515,7 @@ static int memslot_batch_set(struct kvm *kvm, const struct kvm_user_memory_regio
 	if (list->flags & ~KVM_MEMORY_REGIONS_ATOMIC ||
 	    memchr_inv(list->pad, 0, sizeof(list->pad)))
 		return -EINVAL;
-	if (list->nr > kvm_memslot_batch_max())
+	if (list->nr > KVM_MEMSLOT_BATCH_MAX)
 		return -E2BIG;
 	if (!list->nr)
 		return 0;
@@ -542,7 +543,7 @@ int kvm_vm_ioctl_set_memory_regions(struct kvm *kvm, void __user *arg)
 	if (copy_from_user(&list, user, sizeof(list)))
 		return -EFAULT;
 
-	/* None of them in particular. */
+	/* An error that is about no region in particular. */
 	failed = list.nr;
 	r = memslot_batch_set(kvm, &list, &failed);
 	if (r && put_user(failed, &user->failed))

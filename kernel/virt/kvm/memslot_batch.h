@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Many changes of memslots in one step: what kvm_main.c and memslot_batch.c
- * have of each other.  Nothing here is for anybody else.
+ * Many changes of memslots in one step: the private interface between kvm_main.c
+ * and memslot_batch.c.
  */
 #ifndef __KVM_MEMSLOT_BATCH_INTERNAL_H
 #define __KVM_MEMSLOT_BATCH_INTERNAL_H
@@ -12,9 +12,8 @@
 struct memslot_batch;
 
 /*
- * Of kvm_main.c, described there.  All are called with slots_lock held, those
- * that look at or change memslots which are not active with slots_arch_lock,
- * too.
+ * Functions of kvm_main.c, described there.  All are called with slots_lock held;
+ * those that read or change inactive memslots, with slots_arch_lock as well.
  */
 int kvm_memory_region_change(struct kvm *kvm, struct memslot_batch *batch,
 			     const struct kvm_userspace_memory_region2 *mem,
@@ -37,10 +36,10 @@ void kvm_destroy_dirty_bitmap(struct kvm_memory_slot *memslot);
 #ifdef CONFIG_KVM_MEMSLOT_BATCH
 
 /**
- * memslot_batch_find - the memslot that has an id
- * @batch: a list that is being made
- * @slots: the inactive set, in which it is made
- * @id: below KVM_MEM_SLOTS_NUM
+ * memslot_batch_find - look up a memslot by its id
+ * @batch: the list whose changes are being made
+ * @slots: the inactive set, in which they are made
+ * @id:    the id, below KVM_MEM_SLOTS_NUM
  *
  * Called with slots_lock and slots_arch_lock held.
  *
@@ -49,15 +48,8 @@ void kvm_destroy_dirty_bitmap(struct kvm_memory_slot *memslot);
 struct kvm_memory_slot *memslot_batch_find(struct memslot_batch *batch,
 					   struct kvm_memslots *slots, int id);
 
-/**
- * kvm_memslot_batch_max - how many changes may be in one list?
- *
- * Return: enough to delete all memslots and to create as many.
- */
-static inline int kvm_memslot_batch_max(void)
-{
-	return 2 * KVM_USER_MEM_SLOTS;
-}
+/* The longest list: enough to delete all memslots and to create as many. */
+#define KVM_MEMSLOT_BATCH_MAX	(2 * KVM_USER_MEM_SLOTS)
 
 /**
  * kvm_vm_ioctl_set_memory_regions - KVM_SET_USER_MEMORY_REGIONS
@@ -66,22 +58,18 @@ static inline int kvm_memslot_batch_max(void)
  *
  * Takes slots_lock.  See Documentation/virt/kvm/memslot-batch.rst.
  *
- * Return: 0, or a negative error, with the index of the change that it is about
- * in @arg.
+ * Return: 0, or a negative error with the index of the failed change in @arg.
  */
 int kvm_vm_ioctl_set_memory_regions(struct kvm *kvm, void __user *arg);
 
 #else /* !CONFIG_KVM_MEMSLOT_BATCH */
 
+#define KVM_MEMSLOT_BATCH_MAX	0
+
 static inline struct kvm_memory_slot *memslot_batch_find(struct memslot_batch *batch,
 							 struct kvm_memslots *slots, int id)
 {
 	return NULL;
-}
-
-static inline int kvm_memslot_batch_max(void)
-{
-	return 0;
 }
 
 static inline int kvm_vm_ioctl_set_memory_regions(struct kvm *kvm, void __user *arg)

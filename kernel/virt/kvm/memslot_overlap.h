@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Is there a memslot in the way?
+ * A fast check whether a range of gfns has no memslot.
  *
  * Copyright 2026 Postern developers
  */
@@ -11,16 +11,15 @@
 #include <linux/rbtree.h>
 
 /**
- * kvm_memslots_range_is_free - has a range of the guest no memslot at all?
- * @slots: the set to look in; the caller keeps it from changing
+ * kvm_memslots_range_is_free - does no memslot overlap a range?
+ * @slots: the set of memslots; the caller keeps it from changing
  * @start: first gfn
- * @end:   gfn behind the last one, above @start
+ * @end:   gfn after the last one, above @start
  *
- * Walks the tree down once.  An iterator is for those who have to look at what
- * there is: it looks for the last memslot before the range, then goes from it to
- * the next one, up and down once more.
+ * Walks down the tree once.  An iterator over the range first looks for the last
+ * memslot before it, then walks up and down once more to the next memslot.
  *
- * Return: whether no memslot of @slots overlaps the range.
+ * Return: true if no memslot of @slots overlaps the range.
  */
 static inline bool kvm_memslots_range_is_free(const struct kvm_memslots *slots,
 					      gfn_t start, gfn_t end)

@@ -4,9 +4,9 @@
  *
  * Lock order: slots_lock, mmap_lock (to read the bitmap), mmu_lock.
  *
- * A fault reads the bitmap with kvm->srcu held and without any of these.  An
- * update reads it with slots_lock held, and must not hold mmu_lock then: reading
- * may sleep, and mmu notifiers take mmu_lock under mmap_lock.
+ * A fault reads the bitmap with kvm->srcu held and none of these locks.  An
+ * update reads it with slots_lock held.  Neither may hold mmu_lock then: reading
+ * may sleep, and MMU notifiers take mmu_lock under mmap_lock.
  *
  * Copyright 2026 Postern developers
  */
@@ -22,58 +22,32 @@
 #define CREATE_TRACE_POINTS
 #include <trace/events/kvm_userfault.h>
 
-/* The bitmap pointer took over padding, old and new userspace must agree. */
+/* The bitmap pointer replaces padding: old and new userspace must agree. */
 static_assert(sizeof(struct kvm_userspace_memory_region2) == 160);
 static_assert(offsetof(struct kvm_userspace_memory_region2, userfault_bitmap) == 48);
 
-/* How much of a bitmap is copied from userspace at a time, on the stack. */
+/* The bitmap is copied from userspace to the stack in chunks of this size. */
 #define CHUNK_WORDS	32
 #define CHUNK_BITS	(CHUNK_WORDS * BITS_PER_LONG)
 
-/* In how many ranges a memslot is zapped at most, give or take one. */
+/* A new bitmap zaps a memslot in about as many ranges at most. */
 #define MAX_ZAPS	1024
 
-static unsigned long __user *
-userfault_region_bitmap(const struct kvm_userspace_memory_region2 *mem)
+bool kvm_userfault_region_valid(const struct kvm_userspace_memory_region2 *mem)
 {
-	if (!(mem->flags & KVM_MEM_USERFAULT))
-		return NULL;
-
-	return u64_to_user_ptr(mem->userfault_bitmap);
-}
-
-int kvm_userfault_check_region(const struct kvm_userspace_memory_region2 *mem)
-{
-	unsigned long __user *bitmap = userfault_region_bitmap(mem);
+	unsigned long __user *bitmap = kvm_userfault_bitmap(mem);
 	unsigned long npages = mem->memory_size >> PAGE_SHIFT;
 
 	if (!(mem->flags & KVM_MEM_USERFAULT))
-		return 0;
+		return true;
 
-	if (mem->userfault_bitmap != (unsigned long)bitmap ||
-	    mem->userfault_bitmap != untagged_addr(mem->userfault_bitmap) ||
-	    !access_ok(bitmap, BITS_TO_LONGS(npages) * sizeof(*bitmap)))
-		return -EINVAL;
-
-	return 0;
+	return mem->userfault_bitmap == (unsigned long)bitmap &&
+	       mem->userfault_bitmap == untagged_addr(mem->userfault_bitmap) &&
+	       access_ok(bitmap, BITS_TO_LONGS(npages) * sizeof(*bitmap));
 }
 
-void kvm_userfault_init_slot(struct kvm_memory_slot *slot,
-			     const struct kvm_userspace_memory_region2 *mem)
-{
-	slot->userfault_bitmap = userfault_region_bitmap(mem);
-}
-
-bool kvm_userfault_region_changed(const struct kvm_memory_slot *slot,
-				  const struct kvm_userspace_memory_region2 *mem)
-{
-	/* A slot without the flag has NULL, which can also be a bitmap's address. */
-	return (slot->flags ^ mem->flags) & KVM_MEM_USERFAULT ||
-	       slot->userfault_bitmap != userfault_region_bitmap(mem);
-}
-
-/* It changes in place where the memslot has guest_memfd. */
-static unsigned long __user *userfault_bitmap(const struct kvm_memory_slot *slot)
+/* With guest_memfd, the memslot in use changes in place. */
+static unsigned long __user *slot_bitmap(const struct kvm_memory_slot *slot)
 {
 	return READ_ONCE(slot->userfault_bitmap);
 }
@@ -92,25 +66,16 @@ static void userfault_zap(struct kvm *kvm, const struct kvm_memory_slot *slot,
 }
 
 /*
- * The flag went on.  Zap pages whose bits are clear, too: userspace may set these
- * after the ioctl, before vCPUs run.
- */
-static void userfault_zap_all(struct kvm *kvm, const struct kvm_memory_slot *slot)
-{
-	userfault_zap(kvm, slot, 0, slot->npages);
-	kvm_arch_userfault_zapped(kvm);
-}
-
-/*
- * Another bitmap replaced the old one.  Zap what it marks, one run of pages after
- * the other.  A part of the bitmap that can't be read marks all of its pages:
- * their faults tell.
+ * A new bitmap has replaced another one: zap the pages that it marks.  Where it
+ * can't be read, zap all pages; their faults will report the error.
  *
- * Each zap takes mmu_lock, and flushes TLBs if it has found something.  So take
- * runs with little between them for one: the fragments of a bitmap cost no more
- * than MAX_ZAPS, however large the memslot is.
+ * Each zap takes mmu_lock, and flushes TLBs if it has found a mapping.  So runs
+ * of marked pages are merged if the gap between them is small: a fragmented
+ * bitmap costs about MAX_ZAPS zaps, however large the memslot is.
+ *
+ * Returns true if any page was zapped.
  */
-static void userfault_zap_marked(struct kvm *kvm, const struct kvm_memory_slot *slot)
+static bool userfault_zap_marked(struct kvm *kvm, const struct kvm_memory_slot *slot)
 {
 	const unsigned long max_gap = slot->npages / MAX_ZAPS;
 	unsigned long words[CHUNK_WORDS];
@@ -120,7 +85,7 @@ static void userfault_zap_marked(struct kvm *kvm, const struct kvm_memory_slot *
 	for (first = 0; first < slot->npages; first += nbits) {
 		nbits = min(slot->npages - first, CHUNK_BITS);
 
-		/* Whoever is being killed doesn't need the mappings. */
+		/* A process that is being killed doesn't need the mappings. */
 		if (fatal_signal_pending(current)) {
 			run_end = slot->npages;
 			break;
@@ -142,22 +107,26 @@ static void userfault_zap_marked(struct kvm *kvm, const struct kvm_memory_slot *
 		cond_resched();
 	}
 
-	if (run_end) {
+	if (run_end)
 		userfault_zap(kvm, slot, run_begin, run_end);
-		kvm_arch_userfault_zapped(kvm);
-	}
+	return run_end;
 }
 
 static void userfault_zap_enabled(struct kvm *kvm, const struct kvm_memory_slot *slot,
 				  bool was_enabled)
 {
-	if (was_enabled)
-		userfault_zap_marked(kvm, slot);
-	else
-		userfault_zap_all(kvm, slot);
+	if (!was_enabled) {
+		/*
+		 * Zap pages whose bits are clear, too: userspace may set these
+		 * bits after the ioctl, before vCPUs run.
+		 */
+		userfault_zap(kvm, slot, 0, slot->npages);
+	} else if (!userfault_zap_marked(kvm, slot)) {
+		return;
+	}
+	kvm_arch_userfault_zapped(kvm);
 }
 
-#ifdef CONFIG_KVM_PRIVATE_MEM
 int kvm_userfault_update_gmem(struct kvm *kvm, struct kvm_memory_slot *slot,
 			      const struct kvm_userspace_memory_region2 *mem)
 {
@@ -172,16 +141,17 @@ int kvm_userfault_update_gmem(struct kvm *kvm, struct kvm_memory_slot *slot,
 	    mem->userspace_addr != slot->userspace_addr)
 		return -EINVAL;
 
-	if (!kvm_userfault_region_changed(slot, mem))
+	if (mem->flags == slot->flags &&
+	    kvm_userfault_bitmap(mem) == slot->userfault_bitmap)
 		return 0;
 
 	/*
 	 * guest_memfd is bound to the memslot's address, so change the memslot
-	 * in place.  Once the flag is off, or the bitmap is another one, no vCPU
-	 * may read the old bitmap when this returns.
+	 * in place.  If the flag was cleared or the bitmap replaced, no vCPU may
+	 * still read the old bitmap when this returns.
 	 */
 	if (mem->flags & KVM_MEM_USERFAULT)
-		WRITE_ONCE(slot->userfault_bitmap, userfault_region_bitmap(mem));
+		WRITE_ONCE(slot->userfault_bitmap, kvm_userfault_bitmap(mem));
 	/* A vCPU that sees the flag must see the bitmap. */
 	smp_store_release(&slot->flags, mem->flags);
 
@@ -191,14 +161,13 @@ int kvm_userfault_update_gmem(struct kvm *kvm, struct kvm_memory_slot *slot,
 		userfault_zap_enabled(kvm, slot, was_enabled);
 	} else {
 		/*
-		 * Nothing to recover: guest_memfd has no huge pages, but KVM
-		 * would take its mappings for some that could be huge.
+		 * Don't call kvm_arch_userfault_recover(): guest_memfd has no
+		 * huge pages, but KVM would zap mappings as if it had some.
 		 */
 		slot->userfault_bitmap = NULL;
 	}
 	return 0;
 }
-#endif
 
 void kvm_userfault_commit(struct kvm *kvm, const struct kvm_memory_slot *old,
 			  const struct kvm_memory_slot *new,
@@ -207,18 +176,18 @@ void kvm_userfault_commit(struct kvm *kvm, const struct kvm_memory_slot *old,
 	lockdep_assert_held(&kvm->slots_lock);
 
 	/*
-	 * A memslot that has just been created has no mappings yet, and the
-	 * mappings of one that was moved or deleted went with its old place.
+	 * A new memslot has no mappings yet, and a memslot that was moved or
+	 * deleted has lost them already.
 	 */
 	if (change != KVM_MR_FLAGS_ONLY || !kvm_userfault_slot_changed(old, new))
 		return;
 
 	/*
-	 * Faults hold kvm->srcu from looking up their memslot to installing
-	 * the mapping, and SRCU has been synchronized since @new became
-	 * active.  So every fault that began with @old is over: what it mapped
-	 * is zapped here if need be, and what is mapped from now on has been
-	 * checked against the bitmap of @new.
+	 * A fault holds kvm->srcu from looking up its memslot to installing the
+	 * mapping, and SRCU has been synchronized since @new became active.  So
+	 * every fault that began with @old is over, and its mappings are zapped
+	 * here if need be.  Later mappings were checked against the bitmap of
+	 * @new.
 	 */
 	if (kvm_slot_userfault_enabled(new))
 		userfault_zap_enabled(kvm, new, kvm_slot_userfault_enabled(old));
@@ -229,7 +198,7 @@ void kvm_userfault_commit(struct kvm *kvm, const struct kvm_memory_slot *old,
 
 int kvm_userfault_test(const struct kvm_memory_slot *slot, gfn_t gfn)
 {
-	unsigned long __user *bitmap = userfault_bitmap(slot);
+	unsigned long __user *bitmap = slot_bitmap(slot);
 	unsigned long index = gfn - slot->base_gfn;
 	unsigned long word;
 
@@ -256,7 +225,7 @@ int kvm_userfault_test(const struct kvm_memory_slot *slot, gfn_t gfn)
 bool kvm_userfault_range_clear(const struct kvm_memory_slot *slot, gfn_t gfn,
 			       unsigned long npages)
 {
-	unsigned long __user *bitmap = userfault_bitmap(slot);
+	unsigned long __user *bitmap = slot_bitmap(slot);
 	unsigned long words[CHUNK_WORDS];
 	unsigned long index = gfn - slot->base_gfn;
 	unsigned long offset, end;
@@ -283,25 +252,45 @@ bool kvm_userfault_range_clear(const struct kvm_memory_slot *slot, gfn_t gfn,
 	return true;
 }
 
-void kvm_userfault_prepare_exit(struct kvm_vcpu *vcpu, gfn_t gfn, bool is_write,
-				bool is_exec, bool is_private)
+/*
+ * The page of the last exit is accessed again, and may be mapped.  kvm_run still
+ * has that exit, unless another one or userspace has overwritten it: good enough
+ * for tracing, and free while nobody traces.
+ */
+static void userfault_trace_resolved(const struct kvm_vcpu *vcpu, gpa_t gpa)
+{
+	const struct kvm_run *run = vcpu->run;
+
+	if (trace_kvm_userfault_resolved_enabled() &&
+	    READ_ONCE(run->memory_fault.flags) & KVM_MEMORY_EXIT_FLAG_USERFAULT &&
+	    READ_ONCE(run->memory_fault.gpa) == gpa)
+		trace_kvm_userfault_resolved(vcpu->vcpu_id, gpa);
+}
+
+int kvm_userfault_check_access(struct kvm_vcpu *vcpu,
+			       const struct kvm_memory_slot *slot, gfn_t gfn,
+			       bool is_write, bool is_exec, bool is_private)
 {
 	gpa_t gpa = gfn_to_gpa(gfn);
+	int r;
+
+	r = kvm_userfault_test(slot, gfn);
+	if (r < 0)
+		return r;
+
+	if (!r) {
+		userfault_trace_resolved(vcpu, gpa);
+		return 0;
+	}
 
 	kvm_prepare_memory_fault_exit(vcpu, gpa, PAGE_SIZE, is_write, is_exec,
 				      is_private);
 	vcpu->run->memory_fault.flags |= KVM_MEMORY_EXIT_FLAG_USERFAULT;
-	vcpu->userfault_pending = gpa | 1;
 
 	trace_kvm_userfault_exit(vcpu->vcpu_id, gpa, PAGE_SIZE, is_write, is_exec);
+	return -EFAULT;
 }
 
-void __kvm_userfault_resolved(struct kvm_vcpu *vcpu, gfn_t gfn)
+void __weak kvm_arch_userfault_recover(struct kvm *kvm, const struct kvm_memory_slot *slot)
 {
-	gpa_t gpa = gfn_to_gpa(gfn);
-
-	/* Once it is through to another page, it may not come back to that one. */
-	if (vcpu->userfault_pending == (gpa | 1))
-		trace_kvm_userfault_resolved(vcpu->vcpu_id, gpa);
-	vcpu->userfault_pending = 0;
 }

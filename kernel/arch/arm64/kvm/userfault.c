@@ -14,7 +14,7 @@
 
 #include "userfault.h"
 
-/* All of the block of @size around @gfn is in the memslot, and there. */
+/* Is all of the block of @size around @gfn in the memslot, and present? */
 static bool userfault_block_clear(const struct kvm_memory_slot *memslot, gfn_t gfn,
 				  unsigned long size)
 {
@@ -26,18 +26,19 @@ static bool userfault_block_clear(const struct kvm_memory_slot *memslot, gfn_t g
 	       kvm_userfault_range_clear(memslot, gfn, npages);
 }
 
+/* The size of the largest block around the page whose bits are all clear. */
 static unsigned long userfault_max_size(struct kvm *kvm,
 					const struct kvm_memory_slot *memslot,
 					gfn_t gfn, unsigned long hva)
 {
-	/* Dirty logging wants small pages anyway. */
+	/* Dirty logging needs small pages. */
 	if (kvm_slot_dirty_track_enabled(memslot) ||
 	    !userfault_block_clear(memslot, gfn, PMD_SIZE))
 		return PAGE_SIZE;
 
 	/*
-	 * So many bits are worth reading only if it is known that they matter.
-	 * Where it isn't yet, a later fault replaces smaller blocks by this one.
+	 * Read the many bits of a PUD only if the host has mapped one.  This is a
+	 * hint: if the host maps it later, a later fault replaces smaller blocks.
 	 */
 	if (get_user_mapping_size(kvm, hva) < (long)PUD_SIZE ||
 	    !userfault_block_clear(memslot, gfn, PUD_SIZE))
@@ -50,20 +51,24 @@ int __kvm_faultin_userfault(struct kvm_vcpu *vcpu, struct kvm_memory_slot *memsl
 			    unsigned long hva, unsigned long *max_size)
 {
 	gfn_t gfn = hva_to_gfn_memslot(hva, memslot);
-	int r = kvm_userfault_test(memslot, gfn);
+	int r;
 
-	if (r < 0)
+	/*
+	 * Read the bitmap after mmu_invalidate_seq: userspace may set a bit and then
+	 * drop the page.  A fault that sees the count after the drop also sees the
+	 * bit, and one that has read the bit before finds its count outdated.  The
+	 * MMU notifier's mmu_lock sections order the two writes, by the unlock in
+	 * its start and the lock in its end.
+	 */
+	smp_rmb();
+
+	r = kvm_userfault_check_access(vcpu, memslot, gfn, kvm_is_write_fault(vcpu),
+				       kvm_vcpu_trap_is_exec_fault(vcpu), false);
+	if (r)
 		return r;
 
-	if (!r) {
-		kvm_userfault_resolved(vcpu, gfn);
-		*max_size = userfault_max_size(vcpu->kvm, memslot, gfn, hva);
-		return 0;
-	}
-
-	kvm_userfault_prepare_exit(vcpu, gfn, kvm_is_write_fault(vcpu),
-				   kvm_vcpu_trap_is_exec_fault(vcpu), false);
-	return -EFAULT;
+	*max_size = userfault_max_size(vcpu->kvm, memslot, gfn, hva);
+	return 0;
 }
 
 void kvm_arch_userfault_zap(struct kvm *kvm, const struct kvm_memory_slot *slot,
@@ -82,18 +87,10 @@ void kvm_arch_userfault_zapped(struct kvm *kvm)
 	lockdep_assert_held(&kvm->slots_lock);
 
 	/*
-	 * Shadow page tables can't be looked up by the hypervisor's IPA, so all
-	 * of them go.  What is mapped there from now on has been checked.
+	 * Shadow page tables can't be looked up by the hypervisor's IPA, so unmap
+	 * all of them.  Later mappings there have been checked.
 	 */
 	write_lock(&kvm->mmu_lock);
 	kvm_nested_s2_unmap(kvm, true);
 	write_unlock(&kvm->mmu_lock);
-}
-
-void kvm_arch_userfault_recover(struct kvm *kvm, const struct kvm_memory_slot *slot)
-{
-	/*
-	 * As after dirty logging, pages stay mapped one by one until a fault
-	 * finds that they can be a block.
-	 */
 }

@@ -1,51 +1,41 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * KVM userfault: how a stage 2 fault checks the bitmap.
+ */
 #ifndef __ARM64_KVM_USERFAULT_H
 #define __ARM64_KVM_USERFAULT_H
 
 #include <linux/kvm_userfault.h>
 
-#ifdef CONFIG_KVM_USERFAULT
-
 int __kvm_faultin_userfault(struct kvm_vcpu *vcpu, struct kvm_memory_slot *memslot,
 			    unsigned long hva, unsigned long *max_size);
 
 /**
- * kvm_faultin_userfault - stop a fault on a page that userspace has yet to bring
+ * kvm_faultin_userfault - stop a fault on a page that is missing
  * @vcpu:     the vCPU that faulted
  * @memslot:  the memslot
- * @hva:      the page, of a nested guest's fault that of its hypervisor
+ * @hva:      the page; for a fault of a nested guest, that of its hypervisor
+ * @mmu_seq:  set to mmu_invalidate_seq, as read before the bitmap
  * @max_size: set to PAGE_SIZE, PMD_SIZE or PUD_SIZE if the fault may go on: the
- *            largest block with the page in it whose bits are all clear.  All
- *            else that KVM asks of a block is for the caller to look at.
+ *            largest block around the page whose bits are all clear.  The caller
+ *            checks all other limits on blocks.
  *
- * Called without mmu_lock and mmap_lock, before the pfn is looked up and after
- * mmu_invalidate_seq has been read.  Userspace may set a bit and then drop the
- * page; a fault that has read the bit before must find its count outdated.
+ * Called without mmu_lock and mmap_lock, before the pfn is looked up.  With
+ * userfault, the fault must use @mmu_seq, and no later count.
  *
- * Return: 0 if the fault may go on, -EFAULT if KVM_RUN has to return to
- * userspace.
+ * Return: 0 if the fault may go on, -EFAULT if KVM_RUN must return that.
  */
 static inline int kvm_faultin_userfault(struct kvm_vcpu *vcpu,
 					struct kvm_memory_slot *memslot,
-					unsigned long hva, unsigned long *max_size)
+					unsigned long hva, unsigned long *mmu_seq,
+					unsigned long *max_size)
 {
+	*mmu_seq = vcpu->kvm->mmu_invalidate_seq;
 	*max_size = PUD_SIZE;
 	if (likely(!kvm_slot_userfault_enabled(memslot)))
 		return 0;
 
 	return __kvm_faultin_userfault(vcpu, memslot, hva, max_size);
 }
-
-#else /* !CONFIG_KVM_USERFAULT */
-
-static inline int kvm_faultin_userfault(struct kvm_vcpu *vcpu,
-					struct kvm_memory_slot *memslot,
-					unsigned long hva, unsigned long *max_size)
-{
-	*max_size = PUD_SIZE;
-	return 0;
-}
-
-#endif /* CONFIG_KVM_USERFAULT */
 
 #endif /* __ARM64_KVM_USERFAULT_H */

@@ -7,10 +7,7 @@
 
 #include <linux/tracepoint.h>
 
-/*
- * A vCPU leaves KVM_RUN because the page that it accesses has its bit set in
- * the userfault bitmap.
- */
+/* A vCPU leaves KVM_RUN because the bit of the page that it accesses is set. */
 TRACE_EVENT(kvm_userfault_exit,
 	TP_PROTO(unsigned int vcpu_id, u64 gpa, u64 size, bool write, bool exec),
 	TP_ARGS(vcpu_id, gpa, size, write, exec),
@@ -37,8 +34,8 @@ TRACE_EVENT(kvm_userfault_exit,
 );
 
 /*
- * The vCPU accesses the page for which it left KVM_RUN last, and finds the
- * page's bit clear.
+ * A vCPU accesses the page for which it last left KVM_RUN, and the page's bit is
+ * clear.  The first such event after an exit ends the vCPU's wait.
  */
 TRACE_EVENT(kvm_userfault_resolved,
 	TP_PROTO(unsigned int vcpu_id, u64 gpa),
@@ -59,7 +56,7 @@ TRACE_EVENT(kvm_userfault_resolved,
 
 #endif /* _TRACE_KVM_USERFAULT_H */
 
-/* The file is not named after its system, which it shares with kvm.h. */
+/* The file's name differs from its system's, which is also that of kvm.h. */
 #undef TRACE_INCLUDE_FILE
 #define TRACE_INCLUDE_FILE kvm_userfault
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Many changes of memslots in one step: the x86 MMU.
+ * Many changes of memslots in one step: the part of the x86 MMU.
  *
  * Copyright 2026 Postern developers
  */
@@ -17,7 +17,7 @@ bool kvm_arch_memslot_batch_has_shadow(struct kvm *kvm)
 {
 	lockdep_assert_held(&kvm->slots_arch_lock);
 
-	/* Once set it stays; it is set with slots_arch_lock held. */
+	/* Set with slots_arch_lock held, and never cleared. */
 	return kvm_shadow_root_allocated(kvm);
 }
 
@@ -25,7 +25,7 @@ bool kvm_arch_memslot_batch_zap_all(struct kvm *kvm)
 {
 	lockdep_assert_held(&kvm->slots_lock);
 
-	/* The quirk can be disabled at any time: look once, and act on that. */
+	/* The quirk can be disabled at any time: check it once for the list. */
 	if (!kvm_memslot_flush_zap_all(kvm))
 		return false;
 

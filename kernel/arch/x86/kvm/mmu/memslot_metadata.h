@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Arrays that go with a memslot, by the number of its pages.
+ * Allocation of a memslot's arrays, whose length depends on its number of pages.
  *
  * Copyright 2026 Postern developers
  */
@@ -12,15 +12,15 @@
 #include <linux/vmalloc.h>
 
 /**
- * memslot_metadata_alloc - allocate an array of zeroes
- * @n:    elements
- * @size: of each
+ * memslot_metadata_alloc - allocate a zeroed array
+ * @n:    number of elements
+ * @size: size of an element
  *
- * Where memslots are many they are small, and a mapping of its own for each
- * array, of a page at least, would be most of what it takes to create one.
- * Not kvcalloc(), which warns of what is more than 2 GiB, as a memslot can need.
+ * Many memslots means small memslots.  To allocate and map at least a page for
+ * each of their arrays would be most of the cost of creating them.  kvcalloc()
+ * would warn about arrays above 2 GiB, which a memslot can need.
  *
- * Return: the array, to be freed by kvfree(), or NULL.
+ * Return: the array, to be freed with kvfree(), or NULL.
  */
 static inline void *memslot_metadata_alloc(size_t n, size_t size)
 {

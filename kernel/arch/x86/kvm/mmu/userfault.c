@@ -11,7 +11,7 @@
 
 #include "userfault.h"
 
-/* All of the huge page of @level around @gfn is in the memslot, and there. */
+/* Is all of the huge page of @level around @gfn in the memslot, and present? */
 static bool userfault_hpage_clear(const struct kvm_memory_slot *slot, gfn_t gfn,
 				  u8 level)
 {
@@ -24,27 +24,29 @@ static bool userfault_hpage_clear(const struct kvm_memory_slot *slot, gfn_t gfn,
 }
 
 /*
- * The largest page with the faulting one in it whose bits are all clear.  The
- * size of the host's page and all else that KVM asks of a huge mapping is
- * looked at later, under mmu_lock, where the bitmap can't be read.
+ * The level of the largest page around the faulting one whose bits are all clear.
+ * KVM's other limits on huge mappings, the size of the host's page among them,
+ * are checked later under mmu_lock, where the bitmap can't be read.
  */
 static u8 userfault_max_level(struct kvm *kvm, const struct kvm_page_fault *fault)
 {
 	const struct kvm_memory_slot *slot = fault->slot;
 	u8 level;
 
-	/* Dirty logging wants small pages anyway. */
-	if (kvm_slot_dirty_track_enabled(slot))
+	/* Dirty logging needs small pages, and guest_memfd has no huge ones. */
+	if (kvm_slot_dirty_track_enabled(slot) || fault->is_private)
 		return PG_LEVEL_4K;
 
 	for (level = PG_LEVEL_4K; level < fault->max_level; level++) {
 		/*
-		 * So many bits are worth reading only if it is known that they
-		 * matter.  Where it isn't yet, a later fault replaces smaller
-		 * mappings by this one.
+		 * Read the many bits of a 1 GiB page only if the host has
+		 * mapped one.  This is a hint: the level is looked up again
+		 * under mmu_lock, and if the host maps the page later, a later
+		 * fault replaces smaller mappings.
 		 */
 		if (level >= PG_LEVEL_2M &&
-		    host_pfn_mapping_level(kvm, fault->gfn, slot) <= level)
+		    kvm_mmu_max_mapping_level(kvm, slot, fault->gfn,
+					      fault->max_level) <= level)
 			break;
 
 		if (!userfault_hpage_clear(slot, fault->gfn, level + 1))
@@ -57,34 +59,29 @@ int __kvm_mmu_faultin_userfault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fa
 {
 	int r;
 
-	r = kvm_userfault_test(fault->slot, fault->gfn);
-	if (r < 0)
+	/*
+	 * No access waits for a prefetched page: KVM_PRE_FAULT_MEMORY returns the
+	 * error itself, and a completed async page fault is only a hint, after
+	 * which the guest faults again.  So don't touch kvm_run.
+	 */
+	if (fault->prefetch)
+		r = kvm_userfault_test(fault->slot, fault->gfn) ? -EFAULT : 0;
+	else
+		r = kvm_userfault_check_access(vcpu, fault->slot, fault->gfn,
+					       fault->write, fault->exec,
+					       fault->is_private);
+	if (r)
 		return r;
 
-	if (!r) {
-		if (!fault->prefetch)
-			kvm_userfault_resolved(vcpu, fault->gfn);
-		fault->max_level = userfault_max_level(vcpu->kvm, fault);
-		return RET_PF_CONTINUE;
-	}
-
-	/*
-	 * Nobody waits for the page of a prefetch: KVM_PRE_FAULT_MEMORY reports
-	 * the error by itself, and a completed async page fault is merely a
-	 * hint, after which the guest faults again.  Either way kvm_run isn't
-	 * theirs to fill.
-	 */
-	if (!fault->prefetch)
-		kvm_userfault_prepare_exit(vcpu, fault->gfn, fault->write,
-					   fault->exec, fault->is_private);
-	return -EFAULT;
+	fault->max_level = userfault_max_level(vcpu->kvm, fault);
+	return RET_PF_CONTINUE;
 }
 
 void kvm_arch_userfault_zap(struct kvm *kvm, const struct kvm_memory_slot *slot,
 			    gfn_t start, gfn_t end)
 {
 	struct kvm_gfn_range range = {
-		/* Nothing writes to it. */
+		/* kvm_unmap_gfn_range() does not write to it. */
 		.slot = (struct kvm_memory_slot *)slot,
 		.start = start,
 		.end = end,
@@ -94,11 +91,11 @@ void kvm_arch_userfault_zap(struct kvm *kvm, const struct kvm_memory_slot *slot,
 	lockdep_assert_held(&kvm->slots_lock);
 
 	/*
-	 * Unlike a deleted memslot this one keeps its rmaps and its shadowed
-	 * page tables, so zapping the leafs is enough.
+	 * Unlike a deleted memslot, this one keeps its rmaps and its shadowed
+	 * page tables, so zapping leaf SPTEs is enough.
 	 *
-	 * Not kvm_zap_gfn_range(): while that zaps, which may take long, faults
-	 * on the range try again and again.
+	 * Don't use kvm_zap_gfn_range(): faults on the range would spin for as
+	 * long as that takes.
 	 */
 	write_lock(&kvm->mmu_lock);
 	if (kvm_unmap_gfn_range(kvm, &range))
@@ -112,8 +109,8 @@ void kvm_arch_userfault_zapped(struct kvm *kvm)
 
 #if IS_ENABLED(CONFIG_HYPERV)
 	/*
-	 * Where only ranges were flushed: a huge page that was partly in one goes
-	 * beyond.
+	 * Hyper-V has flushed only the ranges, but a zapped huge page may extend
+	 * beyond its range.
 	 */
 	if (kvm_x86_ops.flush_remote_tlbs_range)
 		kvm_flush_remote_tlbs(kvm);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What do changes of many memslots cost, in one list and one by one?
+ * The cost of changing many memslots, in one list and one by one.
  *
- * Prints one JSON object for each operation and each way, with the median of
- * its times.  All memslots are changed by each of the operations, but for "one",
- * which moves a single one next to all the others.
+ * Prints one JSON object for each operation and each way, with the median of its
+ * times.  Each operation changes all memslots, except for "one", which moves a
+ * single one among all the others.
  */
 #include <pthread.h>
 #include <sys/mman.h>
@@ -24,7 +24,7 @@ static int nr_iterations = 5;
 static uint64_t page_size;
 static uint8_t *mem;
 
-/* There is room for a page behind each, so that there is a place to move to. */
+/* Each memslot has room for a page after it, to which it can move. */
 static void add_slot(struct mb_list *list, int i, uint64_t place)
 {
 	mb_add(list, FIRST_SLOT + i, 0, BASE_GPA + (2 * i + place) * page_size, page_size,
@@ -54,7 +54,7 @@ static void add_delete(struct mb_list *list)
 		mb_add(list, FIRST_SLOT + i, 0, 0, 0, NULL);
 }
 
-/* Each starts with what those above it have left. */
+/* Each operation starts with the result of those above it. */
 static const struct {
 	const char *name;
 	void (*add)(struct mb_list *list);
@@ -66,9 +66,9 @@ static const struct {
 };
 
 /*
- * Let the kernel do what the operation before has left for later.  Not by
- * sleeping: a clock that counts instructions jumps meanwhile.  Then wake up
- * SRCU, whose first grace period after some rest waits for a tick of the clock.
+ * Let the kernel finish deferred work of the previous operation.  Don't sleep: a
+ * clock that counts instructions jumps meanwhile.  Then wake up SRCU, whose first
+ * grace period after a pause waits for a clock tick.
  */
 static void settle(struct kvm_vm *vm)
 {
@@ -122,7 +122,7 @@ int main(int argc, char *argv[])
 			break;
 		default:
 			printf("usage: %s [-r] [-s SLOTS] [-i ITERATIONS]\n"
-			       "-r runs a vCPU meanwhile\n", argv[0]);
+			       "-r runs a vCPU at the same time\n", argv[0]);
 			exit(opt == 'h' ? 0 : 1);
 		}
 	}
@@ -147,7 +147,7 @@ int main(int argc, char *argv[])
 	if (run)
 		pthread_create(&thread, NULL, run_vcpu, vcpu);
 
-	/* In turn, so that whatever slows one of them slows the other one. */
+	/* Alternate, so that a disturbance slows both ways. */
 	for (i = 0; i < 2 * nr_iterations; i++) {
 		batch = i % 2;
 		for (j = 0; j < ARRAY_SIZE(ops); j++) {

@@ -2,19 +2,18 @@
 /*
  * KVM_SET_USER_MEMORY_REGIONS while vCPUs run: none may see half of a list.
  *
- * Each list replaces the memory of all places by another, whose words are one
- * higher.  Each place has code as well, which returns the same number.  So what
- * a vCPU reads or runs can never be less than what any vCPU has read or run
- * before, at whatever place.  From one list to the next the memslots change places
- * with each other, too, and there is always memory everywhere: any MMIO is a
- * mistake.
+ * Each list replaces the memory of all places by other memory, whose words are one
+ * higher.  Each place also has code, which returns the same number.  So the number
+ * that a vCPU reads or gets at any place can never be less than what any vCPU has
+ * seen before.  Memslots also change places from one list to the next.  There is
+ * always memory everywhere: any MMIO is an error.
  *
- * With shadowed page tables lists can't be atomic, and are made anyway.  All the
- * same goes for what the guest accesses itself; only KVM's emulator may find no
- * memory, and asks userspace.
+ * With shadowed page tables, lists can't be atomic, and are made without that flag.
+ * The guest's own accesses follow the same rules then.  Only KVM's emulator may find
+ * no memory and exit to userspace.
  *
- * -c makes the same changes one by one, in order to see that the test finds what
- * it looks for: it is then that nothing found is a failure.
+ * -c is the control: it makes the same changes one by one, and fails if the test
+ * finds no error.
  */
 #include <pthread.h>
 #include <sys/mman.h>
@@ -28,12 +27,12 @@
 #define FIRST_SLOT	10
 #define BASE_GPA	(1ull << 32)
 #define CODE_OFFSET	0x100
-/* So many times as often as not, pages are mapped that no list changes. */
+/* Pages that no list changes can be mapped at least this many times as often as not. */
 #define MIN_ELSEWHERE	16
-/* After so many iterations, each vCPU has to get on. */
+/* Each vCPU must make progress once per this many iterations. */
 #define NR_IN_A_ROW	16
 #ifdef __x86_64__
-/* Reads by KVM's emulator; not the port of ucalls. */
+/* The port for reads by KVM's emulator; not the port of ucalls. */
 #define DATA_PORT	0x80
 #endif
 
@@ -47,13 +46,13 @@ static int nr_found;
 static int nr_emulated_mmio;
 
 static bool guest_stop;
-static uint32_t guest_seen;	/* the most that any vCPU has */
+static uint32_t guest_seen;	/* the highest number that any vCPU has seen */
 static uint64_t guest_rounds[NR_VCPUS];
-static bool guest_emulates[NR_VCPUS];	/* an access is the emulator's */
+static bool guest_emulates[NR_VCPUS];	/* the emulator makes the current access */
 
 static bool host_stop;
-static unsigned long nr_prefaults[2];	/* done, and not */
-static unsigned long nr_elsewhere[2];	/* the same of pages out of reach */
+static unsigned long nr_prefaults[2];	/* [0]: succeeded, [1]: failed */
+static unsigned long nr_elsewhere[2];	/* the same, of pages that no list changes */
 
 static uint64_t place_gpa(int place)
 {
@@ -68,7 +67,7 @@ static void put_code(uint8_t *code, uint32_t value)
 	code[5] = 0xc3;				/* ret */
 }
 #else
-/* Caches of instructions are not what this is about. */
+/* Left out: it would need instruction cache maintenance. */
 static void put_code(uint8_t *code, uint32_t value)
 {
 }
@@ -88,7 +87,7 @@ static uint32_t guest_exec(uint64_t gva)
 #endif
 }
 
-/* The emulator reads the word, and userspace looks at it: see run_vcpu(). */
+/* The emulator reads the word and passes it to userspace: see run_vcpu(). */
 static void guest_emulate(uint64_t gva)
 {
 #ifdef __x86_64__
@@ -178,7 +177,7 @@ static void *run_vcpu(void *arg)
 			last = data(run);
 			continue;
 		}
-		/* That is how ucalls are made on arm64, too. */
+		/* On arm64, ucalls are MMIO, too. */
 		ucall = get_ucall(vcpu, &uc);
 		if (ucall == UCALL_NONE && run->exit_reason == KVM_EXIT_MMIO) {
 			if (READ_ONCE(refused) && emulates(vcpu->id))
@@ -199,7 +198,7 @@ static void *run_vcpu(void *arg)
 			REPORT_GUEST_ASSERT(uc);
 			break;
 		default:
-			/* One by one, there may be no code any more. */
+			/* With changes one by one, the code may be gone. */
 			found(vcpu->id, "exit", run->exit_reason);
 			return NULL;
 		}
@@ -208,10 +207,10 @@ static void *run_vcpu(void *arg)
 
 #ifdef __x86_64__
 /*
- * Nothing that is asked to map pages may wait for lists, which wait for it.  It
- * gives up where it meets what they change, and rarely elsewhere: only if the
- * host drops memory that is not between at the same time.  Nor does the vCPU have
- * to run after a list.
+ * KVM_PRE_FAULT_MEMORY must not wait for lists, which wait for it.  It fails for
+ * pages that a list changes.  It rarely fails for other pages: only if the host
+ * drops memory at the same time, on the far side of them.  It also works without
+ * running the vCPU after a list.
  */
 static void *prefault(void *arg)
 {
@@ -221,7 +220,7 @@ static void *prefault(void *arg)
 
 	vcpu_run(vcpu);
 	while (!READ_ONCE(host_stop)) {
-		/* Out of reach: the page tables are there, for example. */
+		/* Pages that no list changes: page tables, for example. */
 		range = (struct kvm_pre_fault_memory) { .size = 2 * page_size };
 		r = __vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range);
 		TEST_ASSERT(!r || errno == EAGAIN, "elsewhere: got %d, errno %d", r, errno);
@@ -243,7 +242,7 @@ static bool can_prefault(void)
 	return kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY) && kvm_is_tdp_enabled() && !one_by_one;
 }
 
-/* Otherwise all of the VM's mappings are zapped when one memslot goes. */
+/* Zap only the mappings of deleted memslots, not all mappings of the VM. */
 static bool zap_less(void)
 {
 	if (!(kvm_check_cap(KVM_CAP_DISABLE_QUIRKS2) & KVM_X86_QUIRK_SLOT_ZAP_ALL))
@@ -268,7 +267,7 @@ static bool zap_less(void)
 }
 #endif
 
-/* The word and the code of all places of one of the two memories. */
+/* Set the words and the code of all places in one of the two memories. */
 static void fill(int which, uint32_t value)
 {
 	for (int i = 0; i < NR_PLACES; i++) {
@@ -291,7 +290,7 @@ static void set(struct mb_list *list)
 		mb_set(vm, list, refused ? 0 : KVM_MEMORY_REGIONS_ATOMIC);
 }
 
-/* Other memory everywhere; the same id may have another place than before. */
+/* Use the other memory everywhere.  Memslots may change places. */
 static void replace_all(struct mb_list *list, int which, int shift)
 {
 	for (int i = 0; i < NR_PLACES; i++)
@@ -301,7 +300,7 @@ static void replace_all(struct mb_list *list, int which, int shift)
 	set(list);
 }
 
-/* All memslots move one place up, and the last one is made anew in the first. */
+/* Move all memslots one place up, and create the last one again at the first place. */
 static void move_all(struct mb_list *list, int which, int shift)
 {
 	int last = (NR_PLACES - 1 - shift + NR_PLACES) % NR_PLACES;
@@ -313,7 +312,7 @@ static void move_all(struct mb_list *list, int which, int shift)
 	set(list);
 }
 
-/* Is it so that KVM can't make a list that is to be atomic? */
+/* Does KVM refuse lists with KVM_MEMORY_REGIONS_ATOMIC? */
 static bool atomic_refused(struct mb_list *list)
 {
 	uint32_t failed;
@@ -328,7 +327,7 @@ static bool atomic_refused(struct mb_list *list)
 	return r;
 }
 
-/* Each vCPU gets on from here; if one can't, this doesn't end. */
+/* Wait until each vCPU has made progress.  If one can't, this doesn't end. */
 static void wait_for_rounds(void)
 {
 	uint64_t from[NR_VCPUS];
@@ -347,7 +346,7 @@ static void check_rounds(const uint64_t *before)
 {
 	sync_global_from_guest(vm, guest_rounds);
 	for (int i = 0; i < NR_VCPUS; i++)
-		TEST_ASSERT(guest_rounds[i] > before[i], "vCPU %d got nowhere meanwhile", i);
+		TEST_ASSERT(guest_rounds[i] > before[i], "vCPU %d made no progress", i);
 }
 
 static void run(bool zaps_less)
@@ -360,7 +359,7 @@ static void run(bool zaps_less)
 
 	nr_found = nr_emulated_mmio = 0;
 	refused = false;
-	/* The last one is for prefault(). */
+	/* The last vCPU is for prefault(). */
 	vm = vm_create_with_vcpus(NR_VCPUS + 1, guest_code, vcpus);
 	if (zaps_less && !zap_less()) {
 		kvm_vm_free(vm);
@@ -369,7 +368,7 @@ static void run(bool zaps_less)
 	virt_map(vm, BASE_GPA, BASE_GPA, NR_PLACES);
 	mb_list_init(&list, 3 * NR_PLACES);
 
-	/* The first list puts the other memory there: no vCPU may see it being filled. */
+	/* The first list replaces this memory: no vCPU may see the other one being filled. */
 	fill(1, 1);
 	for (i = 0; i < NR_PLACES; i++)
 		add_slot(&list, i, i, 1);
@@ -389,7 +388,7 @@ static void run(bool zaps_less)
 		pthread_create(&threads[i], NULL, run_vcpu, vcpus[i]);
 	if (can_prefault())
 		pthread_create(&threads[i], NULL, prefault, vcpus[i]);
-	/* Whether anything is shadowed is known once they have begun. */
+	/* Whether KVM shadows page tables is known once vCPUs have run. */
 	wait_for_rounds();
 	memcpy(before, guest_rounds, sizeof(before));
 
@@ -400,14 +399,14 @@ static void run(bool zaps_less)
 		move_all(&list, i & 1, shift);
 		shift = (shift + 1) % NR_PLACES;
 		/*
-		 * Where there is one processor, lists in a row can leave a vCPU no
-		 * time in which its faults are not refused.
+		 * With one processor, lists in a row can leave a vCPU no time in
+		 * which its faults are not refused.
 		 */
 		if (!one_by_one && !(i % NR_IN_A_ROW))
 			wait_for_rounds();
 	}
 
-	/* One by one, a vCPU may have ended. */
+	/* With changes one by one, a vCPU may have ended. */
 	if (!one_by_one) {
 		check_rounds(before);
 		wait_for_rounds();
@@ -419,22 +418,22 @@ static void run(bool zaps_less)
 		pthread_join(threads[i], NULL);
 	if (can_prefault()) {
 		pthread_join(threads[i], NULL);
-		TEST_ASSERT(nr_prefaults[0], "nothing was mapped in advance");
+		TEST_ASSERT(nr_prefaults[0], "no prefault succeeded");
 		TEST_ASSERT(nr_elsewhere[1] * MIN_ELSEWHERE <= nr_elsewhere[0],
-			    "elsewhere, %lu times pages were mapped, %lu times not",
+			    "elsewhere, %lu prefaults succeeded, %lu failed",
 			    nr_elsewhere[0], nr_elsewhere[1]);
 	}
 	sync_global_from_guest(vm, guest_rounds);
 	pr_info("%s: %d lists, %lu %lu %lu rounds of the guest, %lu of %lu prefaults%s\n",
-		zaps_less ? "zapping less" : "as ever", 2 * nr_iterations,
+		zaps_less ? "zapping memslots" : "zapping all", 2 * nr_iterations,
 		guest_rounds[0], guest_rounds[1], guest_rounds[2],
 		nr_prefaults[0], nr_prefaults[0] + nr_prefaults[1],
 		refused ? "; lists can't be atomic with shadowed page tables" : "");
 	if (refused)
 		pr_info("the emulator found no memory %d times\n", nr_emulated_mmio);
 	if (one_by_one)
-		pr_info("%d mistakes were seen\n", nr_found);
-	TEST_ASSERT(!one_by_one || nr_found, "the test finds nothing");
+		pr_info("%d errors found\n", nr_found);
+	TEST_ASSERT(!one_by_one || nr_found, "the test finds no error");
 
 	mb_list_free(&list);
 	kvm_vm_free(vm);
@@ -442,7 +441,7 @@ static void run(bool zaps_less)
 
 int main(int argc, char *argv[])
 {
-	int i, opt, warnings = mb_warnings();
+	int i, opt, warnings = kernel_warnings();
 
 	while ((opt = getopt(argc, argv, "hci:")) != -1) {
 		switch (opt) {
@@ -469,6 +468,6 @@ int main(int argc, char *argv[])
 
 	run(false);
 	run(true);
-	TEST_ASSERT_EQ(mb_warnings(), warnings);
+	TEST_ASSERT_EQ(kernel_warnings(), warnings);
 	return 0;
 }

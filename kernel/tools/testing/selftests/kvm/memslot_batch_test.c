@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_SET_USER_MEMORY_REGIONS: lists of changes, at random and on purpose, next
- * to a model; what the guest sees of each place is what tells.
+ * KVM_SET_USER_MEMORY_REGIONS: handwritten and randomized lists of changes.  The
+ * guest compares the result of each with a model.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -10,325 +10,9 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "kvm_memslot_batch_util.h"
-#include "processor.h"
-#include "ucall_common.h"
+#include "kvm_memslot_batch_model.h"
 
-#define NR_PLACES	64
-#define NR_PAGES	64
-#define NR_SLOTS	24
-#define FIRST_SLOT	10
-#define MAX_SLOT_PAGES	4
-#define MAX_LIST	16
-#define BASE_GPA	(1ull << 32)
-
-struct slot {
-	int npages;	/* 0: there is none */
-	int place;
-	int page;
-	uint32_t flags;
-};
-
-static size_t page_size;
-static uint8_t *mem;
-static struct kvm_vm *vm;
-static struct kvm_vcpu *vcpu;
-static struct slot model[NR_SLOTS];
-static bool model_holds;	/* until the list is made */
 static int nr_iterations = 3000;
-
-/* What the guest is to do next. */
-static uint64_t guest_gva;
-static uint64_t guest_write;
-
-static uint64_t place_gpa(int place)
-{
-	return BASE_GPA + place * page_size;
-}
-
-static uint64_t page_stamp(int page)
-{
-	return 0x1000 + page;
-}
-
-static uint64_t *page_word(int page)
-{
-	return (uint64_t *)(mem + page * page_size);
-}
-
-static void guest_code(void)
-{
-	uint64_t *word;
-
-	for (;;) {
-		word = (uint64_t *)READ_ONCE(guest_gva);
-		if (READ_ONCE(guest_write)) {
-			WRITE_ONCE(*word, READ_ONCE(guest_write));
-			GUEST_SYNC(0);
-		} else {
-			GUEST_SYNC(READ_ONCE(*word));
-		}
-	}
-}
-
-#ifdef __x86_64__
-#include "svm_util.h"
-
-#define PTE_HUGE	0x87ull	/* a large page that is present, writable, the user's */
-#define PTE_TABLE	0x07ull
-
-static uint64_t nested_cr3;
-
-static void hypervisor_code(struct svm_test_data *svm)
-{
-	unsigned long stack[256];
-
-	generic_svm_setup(svm, guest_code, &stack[ARRAY_SIZE(stack)]);
-	svm->vmcb->control.nested_ctl = SVM_NESTED_CTL_NP_ENABLE;
-	svm->vmcb->control.nested_cr3 = nested_cr3;
-	run_guest(svm->vmcb, svm->vmcb_gpa);
-	GUEST_FAIL("unexpected exit 0x%x", svm->vmcb->control.exit_code);
-}
-
-static uint64_t *alloc_table(uint64_t *gpa)
-{
-	vm_vaddr_t gva = vm_vaddr_alloc_page(vm);
-
-	*gpa = addr_gva2gpa(vm, gva);
-	return addr_gva2hva(vm, gva);
-}
-
-/* A VM whose guest runs guest_code() as a guest of its own, with nested paging. */
-static bool make_nested_vm(void)
-{
-	uint64_t *pgd, *pud, pud_gpa;
-	vm_vaddr_t svm_gva;
-
-	if (!kvm_cpu_has(X86_FEATURE_SVM) || !kvm_cpu_has(X86_FEATURE_NPT))
-		return false;
-
-	vm = vm_create_with_one_vcpu(&vcpu, hypervisor_code);
-	virt_map(vm, BASE_GPA, BASE_GPA, NR_PLACES);
-	pgd = alloc_table(&nested_cr3);
-	pud = alloc_table(&pud_gpa);
-	pgd[0] = pud_gpa | PTE_TABLE;
-	for (int i = 0; i < 8; i++)
-		pud[i] = (uint64_t)i << 30 | PTE_HUGE;
-	sync_global_to_guest(vm, nested_cr3);
-	vcpu_alloc_svm(vm, &svm_gva);
-	vcpu_args_set(vcpu, 1, svm_gva);
-	return true;
-}
-#else
-static bool make_nested_vm(void)
-{
-	return false;
-}
-#endif
-
-static bool is_mmio(int place)
-{
-	struct kvm_run *run = vcpu->run;
-
-	return run->exit_reason == KVM_EXIT_MMIO &&
-	       run->mmio.phys_addr == place_gpa(place);
-}
-
-/* The guest reads, or with @value writes, a place; returns false if it is MMIO */
-static bool guest_access(int place, uint64_t write, uint64_t *value)
-{
-	bool hole = false;
-	struct ucall uc;
-
-	guest_gva = place_gpa(place);
-	guest_write = write;
-	sync_global_to_guest(vm, guest_gva);
-	sync_global_to_guest(vm, guest_write);
-
-	vcpu_run(vcpu);
-	if (is_mmio(place)) {
-		TEST_ASSERT(!!vcpu->run->mmio.is_write == !!write, "MMIO of the wrong kind");
-		hole = true;
-		memset(vcpu->run->mmio.data, 0, sizeof(vcpu->run->mmio.data));
-		vcpu_run(vcpu);
-	}
-	TEST_ASSERT_EQ(get_ucall(vcpu, &uc), UCALL_SYNC);
-	*value = uc.args[1];
-	return !hole;
-}
-
-static const struct slot *model_at(int place)
-{
-	for (int i = 0; i < NR_SLOTS; i++)
-		if (place >= model[i].place && place < model[i].place + model[i].npages)
-			return &model[i];
-	return NULL;
-}
-
-static void check_place(int place)
-{
-	const struct slot *slot = model_at(place);
-	bool writable = slot && !(slot->flags & KVM_MEM_READONLY);
-	uint64_t value, expected;
-	int page;
-
-	if (!slot) {
-		TEST_ASSERT(!guest_access(place, 0, &value), "there is memory at %d", place);
-		return;
-	}
-	page = slot->page + place - slot->place;
-	expected = *page_word(page);
-	TEST_ASSERT(guest_access(place, 0, &value), "there is no memory at %d", place);
-	TEST_ASSERT(value == expected, "at %d is 0x%lx, not 0x%lx", place, value, expected);
-
-	TEST_ASSERT(guest_access(place, page_stamp(page) | 1ull << 32, &value) == writable,
-		    "%d should be %s", place, writable ? "writable" : "read-only");
-	TEST_ASSERT_EQ(*page_word(page) >> 32, writable);
-	*page_word(page) = page_stamp(page);
-}
-
-static void check_all(void)
-{
-	for (int i = 0; i < NR_PLACES; i++)
-		check_place(i);
-}
-
-static bool overlaps(const struct slot *slots, int id, int place, int npages)
-{
-	for (int i = 0; i < NR_SLOTS; i++)
-		if (i != id && slots[i].npages && place < slots[i].place + slots[i].npages &&
-		    slots[i].place < place + npages)
-			return true;
-	return false;
-}
-
-/*
- * What @new does to slot @id of @slots, of which the list has changed those of
- * @changed; returns 0 or a negative errno.
- */
-static int model_change(struct slot *slots, bool *changed, int id, const struct slot *new)
-{
-	struct slot *old = &slots[id];
-
-	if (!new->npages) {
-		if (!old->npages)
-			return -EINVAL;
-	} else if (!old->npages) {
-		if (overlaps(slots, id, new->place, new->npages))
-			return -EEXIST;
-	} else {
-		if (new->page != old->page || new->npages != old->npages ||
-		    (new->flags ^ old->flags) & KVM_MEM_READONLY)
-			return -EINVAL;
-		if (new->place != old->place && overlaps(slots, id, new->place, new->npages))
-			return -EEXIST;
-		if (!memcmp(old, new, sizeof(*old)))
-			return 0;
-	}
-	if (old->npages && changed[id])
-		return -EINVAL;
-	changed[id] = true;
-	*old = *new;
-	return 0;
-}
-
-static int below(int end)
-{
-	return random() % end;
-}
-
-/* A change at random, most of the time one that makes sense. */
-static struct slot random_change(const struct slot *old)
-{
-	struct slot new = *old;
-
-	if (!old->npages || !below(8)) {
-		new.npages = 1 + below(MAX_SLOT_PAGES);
-		new.page = below(NR_PAGES - new.npages + 1);
-		new.place = below(NR_PLACES - new.npages + 1);
-		new.flags = below(4) ? 0 : KVM_MEM_READONLY;
-		return new;
-	}
-	switch (below(3)) {
-	case 0:
-		return (struct slot) {};
-	case 1:
-		new.place = below(NR_PLACES - new.npages + 1);
-		break;
-	case 2:
-		new.flags ^= KVM_MEM_LOG_DIRTY_PAGES;
-		break;
-	}
-	return new;
-}
-
-static void add_change(struct mb_list *list, int id, const struct slot *new)
-{
-	mb_add(list, FIRST_SLOT + id, new->flags, place_gpa(new->place),
-	       new->npages * page_size, mem + new->page * page_size);
-}
-
-/* Make the list, which is to fail with @error at its last change, or not. */
-static void set_list(struct mb_list *list, int error, uint32_t expected_failed)
-{
-	uint32_t failed;
-	int r;
-
-	r = __mb_set(vm, list, 0, &failed);
-	if (!error) {
-		TEST_ASSERT(!r, "failed at %u of %u with errno %d", failed, list->nr, errno);
-	} else {
-		TEST_ASSERT(r && errno == error, "got %d, errno %d, not %d", r, errno, error);
-		TEST_ASSERT(failed == expected_failed, "failed at %u, not %u", failed,
-			    expected_failed);
-	}
-	list->nr = 0;
-}
-
-static int random_list(struct mb_list *list)
-{
-	struct slot slots[NR_SLOTS];
-	bool changed[NR_SLOTS] = {};
-	int nr = 1 + below(MAX_LIST);
-	uint32_t failed = 0;
-	int error = 0;
-
-	memcpy(slots, model, sizeof(slots));
-	for (int i = 0; i < nr; i++) {
-		int id = below(NR_SLOTS);
-		struct slot new = random_change(&slots[id]);
-		int this;
-
-		/* A failing change rarely, and then with others behind it. */
-		if (!error) {
-			this = model_change(slots, changed, id, &new);
-			if (this && below(16))
-				continue;
-			error = this;
-			failed = list->nr;
-		}
-		add_change(list, id, &new);
-	}
-	if (!list->nr)
-		return 0;
-	nr = list->nr;
-	model_holds = true;
-	set_list(list, -error, failed);
-	model_holds = false;
-	if (!error)
-		memcpy(model, slots, sizeof(model));
-	return nr;
-}
-
-static void clear_model(struct mb_list *list)
-{
-	for (int i = 0; i < NR_SLOTS; i++)
-		if (model[i].npages)
-			mb_add(list, FIRST_SLOT + i, 0, 0, 0, NULL);
-	if (list->nr)
-		mb_set(vm, list, 0);
-	memset(model, 0, sizeof(model));
-}
 
 static void test_random(struct mb_list *list)
 {
@@ -347,28 +31,12 @@ static void test_random(struct mb_list *list)
 	check_all();
 }
 
-/* Slots 0 and 1 at places 0 and 2, with their second page above. */
-static void make_some(struct mb_list *list, int nr)
-{
-	for (int i = 0; i < nr; i++) {
-		model[i] = (struct slot) { .npages = 2, .place = 2 * i, .page = 2 * i };
-		add_change(list, i, &model[i]);
-	}
-	mb_set(vm, list, 0);
-	check_all();
-}
-
-static void make_two(struct mb_list *list)
-{
-	make_some(list, 2);
-}
-
-/* What depends on the changes before it in the list. */
+/* Changes that depend on earlier changes of the same list. */
 static void test_sequence(struct mb_list *list)
 {
 	make_two(list);
 
-	/* They change places; and one moves to where another one was. */
+	/* Both change places: one is created again, the other one moves. */
 	mb_add(list, FIRST_SLOT, 0, 0, 0, NULL);
 	model[1].place = 0;
 	add_change(list, 1, &model[1]);
@@ -383,7 +51,7 @@ static void test_sequence(struct mb_list *list)
 	mb_set(vm, list, 0);
 	check_all();
 
-	/* Nothing changes, twice of memslots that do. */
+	/* A change to what a memslot is already, alone and next to real changes. */
 	add_change(list, 1, &model[1]);
 	mb_set(vm, list, 0);
 	add_change(list, 1, &model[1]);
@@ -397,7 +65,7 @@ static void test_sequence(struct mb_list *list)
 	clear_model(list);
 }
 
-/* What the list has made or changed is not to be changed again. */
+/* A list cannot change a memslot again that it has created or changed. */
 static void test_twice(struct mb_list *list)
 {
 	struct slot moved, logs, made = { .npages = 1, .place = 20, .page = 20 };
@@ -426,10 +94,7 @@ static void test_twice(struct mb_list *list)
 	clear_model(list);
 }
 
-/*
- * A list of which the third change is bad, where all others are not: nothing of
- * it is done.
- */
+/* A list whose third change is invalid and whose other changes are valid: none is made. */
 static void test_bad_region(struct mb_list *list, const char *what, int error,
 			    const struct kvm_userspace_memory_region2 *bad)
 {
@@ -470,27 +135,27 @@ static void test_bad_regions(struct mb_list *list)
 	BAD(EINVAL, bad.userspace_addr = -page_size);
 	BAD(EINVAL, bad.slot = kvm_check_cap(KVM_CAP_NR_MEMSLOTS));
 	BAD(EINVAL, bad.slot |= 1 << 16);	/* another address space */
-	BAD(EINVAL, bad.memory_size = 0);	/* that there is not */
-	BAD(EINVAL, bad.slot = FIRST_SLOT);	/* with memory of its own */
-	BAD(EEXIST, bad.guest_phys_addr = place_gpa(40));	/* moved there before */
+	BAD(EINVAL, bad.memory_size = 0);	/* deletes no memslot */
+	BAD(EINVAL, bad.slot = FIRST_SLOT);	/* has other memory */
+	BAD(EEXIST, bad.guest_phys_addr = place_gpa(40));	/* the first change moves there */
 	BAD(EEXIST, bad.slot = FIRST_SLOT; bad.memory_size *= 2;
-		    bad.guest_phys_addr = 0);	/* where the library's is */
+		    bad.guest_phys_addr = 0);	/* the library's memslot is there */
 #ifdef __x86_64__
-	/* Only the architecture knows. */
+	/* Only the architecture refuses this one. */
 	BAD(EINVAL, bad.guest_phys_addr = 1ull << 52);
 #endif
 #undef BAD
 	clear_model(list);
 }
 
-/* What is wrong with the list as a whole, of which no change is named. */
+/* Errors that are about the list as a whole. */
 static void test_bad_lists(struct mb_list *list)
 {
 	struct kvm_user_memory_regions good, bad;
 	int r, max = kvm_check_cap(KVM_CAP_MEMORY_REGIONS);
 	void *nowhere;
 
-	TEST_ASSERT(max >= 2 * kvm_check_cap(KVM_CAP_NR_MEMSLOTS), "so few: %d", max);
+	TEST_ASSERT(max >= 2 * kvm_check_cap(KVM_CAP_NR_MEMSLOTS), "only %d changes allowed", max);
 	nowhere = mmap(NULL, page_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	TEST_ASSERT(nowhere != MAP_FAILED, "mmap() failed: errno %d", errno);
 
@@ -518,7 +183,7 @@ static void test_bad_lists(struct mb_list *list)
 	r = ioctl(vm->fd, KVM_SET_USER_MEMORY_REGIONS, nowhere);
 	TEST_ASSERT(r && errno == EFAULT, "got %d, errno %d", r, errno);
 
-	/* Nothing to do. */
+	/* An empty list. */
 	good.nr = 0;
 	good.regions = 0;
 	vm_ioctl(vm, KVM_SET_USER_MEMORY_REGIONS, &good);
@@ -535,7 +200,7 @@ static bool test_and_clear_dirty(int id)
 	return bitmap & 1;
 }
 
-/* Write the first page of both memslots, and see which logs it. */
+/* Write the first page of both memslots, and check which of them log it. */
 static void check_dirty(bool first, bool second)
 {
 	uint64_t value;
@@ -549,8 +214,8 @@ static void check_dirty(bool first, bool second)
 }
 
 /*
- * A list for running vCPUs must not delete or move what logs: what they write
- * until then would be in no log.
+ * A list for running vCPUs must not delete or move a memslot with dirty logging:
+ * the last writes of the vCPUs would be in no log.
  */
 static void test_dirty_log_atomic(struct mb_list *list)
 {
@@ -572,9 +237,9 @@ static void test_dirty_log_atomic(struct mb_list *list)
 			    errno, failed);
 		list->nr = 0;
 	}
-	TEST_ASSERT(test_and_clear_dirty(0), "the log should be whole");
+	TEST_ASSERT(test_and_clear_dirty(0), "the log should be complete");
 
-	/* Whether it logs can change. */
+	/* The flag itself may change. */
 	model[1].flags = 0;
 	add_change(list, 1, &model[1]);
 	mb_set(vm, list, KVM_MEMORY_REGIONS_ATOMIC);
@@ -584,7 +249,7 @@ static void test_dirty_log_atomic(struct mb_list *list)
 	check_dirty(true, true);
 }
 
-/* What is made anew begins with a log of its own. */
+/* A memslot that is deleted and created again starts with an empty log. */
 static void test_dirty_log_anew(struct mb_list *list)
 {
 	guest_access(model[0].place, page_stamp(0), (uint64_t[]) {0});
@@ -610,7 +275,7 @@ static void test_dirty_log(struct mb_list *list)
 	mb_set(vm, list, 0);
 	check_dirty(true, true);
 
-	/* What is logged survives a move, and a list that fails. */
+	/* The log survives a move, and a list that fails. */
 	guest_access(model[0].place, page_stamp(0), (uint64_t[]) {0});
 	model[0].place = 12;
 	add_change(list, 0, &model[0]);
@@ -621,7 +286,7 @@ static void test_dirty_log(struct mb_list *list)
 	mb_add(list, FIRST_SLOT, 0, place_gpa(12), 2 * page_size, mem);
 	list->regions[list->nr++] = bad;
 	set_list(list, EINVAL, 1);
-	TEST_ASSERT(test_and_clear_dirty(0), "the log should be whole");
+	TEST_ASSERT(test_and_clear_dirty(0), "the log should be complete");
 	check_dirty(true, true);
 	test_dirty_log_atomic(list);
 	test_dirty_log_anew(list);
@@ -636,7 +301,7 @@ static void test_dirty_log(struct mb_list *list)
 	clear_model(list);
 }
 
-/* The bitmap of a list's memslot is in effect when it returns. */
+/* A userfault bitmap in a list is in effect when the ioctl returns. */
 static void test_userfault(struct mb_list *list)
 {
 	unsigned long bitmap = 2;
@@ -674,7 +339,7 @@ static void test_userfault(struct mb_list *list)
 	clear_model(list);
 }
 
-/* Memory that is in no memslot, which MADV_FREE takes long for. */
+/* Memory outside of any memslot that is large, so that MADV_FREE takes long. */
 #define SLOW_SIZE	(1ul << 30)
 #define SLOW_TRIES	100
 #define SLOW_POLL_US	200
@@ -684,7 +349,7 @@ static bool slow_stop;
 static pid_t setter_tid;
 static bool setter_done;
 
-/* With mmap_lock held for reading: faults on arm64 take that, too. */
+/* MADV_FREE holds mmap_lock for reading: faults on arm64 can take it, too. */
 static void *free_slowly(void *slow)
 {
 	while (!READ_ONCE(slow_stop))
@@ -702,8 +367,8 @@ static void *set_in_thread(void *list)
 }
 
 /*
- * Does the thread with the list wait before it refuses faults?  It may sleep for
- * a lock or in kvm_swap_active_memslots(), too, so ask where it does.
+ * Does the thread with the list wait before it refuses faults?  It may also sleep
+ * for a lock or in kvm_swap_active_memslots(), so check where it sleeps.
  */
 static bool setter_waits(void)
 {
@@ -720,7 +385,7 @@ static bool setter_waits(void)
 	return !strncmp(name, WAIT_FUNCTION, strlen(WAIT_FUNCTION));
 }
 
-/* Where KVM shadows page tables, faults are refused from the beginning. */
+/* Where KVM shadows page tables, faults are refused from the start. */
 static bool lists_wait(void)
 {
 #ifdef __x86_64__
@@ -730,13 +395,13 @@ static bool lists_wait(void)
 #endif
 }
 
-/* Memslots 0 and 2 go; does the guest get on in 1, which is between them? */
-static bool get_on_while_waiting(struct mb_list *list)
+/* A list deletes memslots 0 and 2.  Can the guest map memslot 1 between them? */
+static bool progress_while_waiting(struct mb_list *list)
 {
-	bool got_on = false;
+	bool progress = false;
 	pthread_t setter;
 
-	/* Nothing of 1 is mapped. */
+	/* Make sure that nothing of memslot 1 is mapped. */
 	mb_add(list, FIRST_SLOT + 1, 0, 0, 0, NULL);
 	add_change(list, 1, &model[1]);
 	mb_set(vm, list, 0);
@@ -747,27 +412,27 @@ static bool get_on_while_waiting(struct mb_list *list)
 	setter_done = false;
 	pthread_create(&setter, NULL, set_in_thread, list);
 	/*
-	 * Sleep in between: where there is one processor, a thread that yields
-	 * rarely runs before MADV_FREE has ended.
+	 * Sleep in between: with one processor, a thread that only yields rarely
+	 * runs before MADV_FREE has ended.
 	 */
 	while (!READ_ONCE(setter_done) && !setter_waits())
 		usleep(SLOW_POLL_US);
 	if (!READ_ONCE(setter_done)) {
 		check_place(model[1].place);
-		/* A thread that ends may have to wait, too. */
-		got_on = setter_waits() && !READ_ONCE(setter_done);
+		/* setter_done, because a thread that ends may have to wait, too. */
+		progress = setter_waits() && !READ_ONCE(setter_done);
 	}
 	pthread_join(setter, NULL);
 
 	add_change(list, 0, &model[0]);
 	add_change(list, 2, &model[2]);
 	mb_set(vm, list, 0);
-	return got_on;
+	return progress;
 }
 
 /*
- * A list has to wait for what the process is doing to its memory.  vCPUs go on
- * while it does.  A list may also be early or late for that, so try many times.
+ * A list has to wait while the process changes its memory, and vCPUs must make
+ * progress meanwhile.  A list may miss such a change, so try many times.
  */
 static void test_slow_notifier(struct mb_list *list)
 {
@@ -784,26 +449,26 @@ static void test_slow_notifier(struct mb_list *list)
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	TEST_ASSERT(slow != MAP_FAILED, "mmap() failed: errno %d", errno);
 	madvise(slow, SLOW_SIZE, MADV_NOHUGEPAGE);
-	/* The zero page in all of it. */
+	/* Map the zero page everywhere. */
 	TEST_ASSERT(!madvise(slow, SLOW_SIZE, MADV_POPULATE_READ),
 		    "MADV_POPULATE_READ failed: errno %d", errno);
 
 	make_some(list, 3);
 	slow_stop = false;
 	pthread_create(&thread, NULL, free_slowly, slow);
-	for (tries = 1; !get_on_while_waiting(list); tries++)
-		TEST_ASSERT(tries < SLOW_TRIES, "the guest never got on");
+	for (tries = 1; !progress_while_waiting(list); tries++)
+		TEST_ASSERT(tries < SLOW_TRIES, "the guest made no progress");
 	WRITE_ONCE(slow_stop, true);
 	pthread_join(thread, NULL);
-	pr_info("the guest went on at the %d. list\n", tries);
+	pr_info("the guest made progress during list %d\n", tries);
 	munmap(slow, SLOW_SIZE);
 	check_all();
 	clear_model(list);
 }
 
 /*
- * Metadata of a memslot that the host can't have memory for: with shadow paging
- * there are 8 bytes a page.  The kernel complains in its log.
+ * A memslot whose metadata the host has no memory for: 8 bytes per page with shadow
+ * paging.  The kernel logs a warning.
  */
 static void test_no_memory(struct mb_list *list)
 {
@@ -823,7 +488,7 @@ static void test_no_memory(struct mb_list *list)
 
 #define CGROUP		"/sys/fs/cgroup/memslot_batch_test"
 
-/* The most memory that the cgroup has had. */
+/* The most memory that the cgroup has used. */
 static size_t cgroup_peak(void)
 {
 	FILE *file = fopen(CGROUP "/memory.peak", "r");
@@ -842,7 +507,7 @@ static void run_accounted(void)
 	uint32_t failed;
 	int r;
 
-	if (!mb_write(CGROUP "/cgroup.procs", "0"))
+	if (!write_file(CGROUP "/cgroup.procs", "0"))
 		exit(KSFT_SKIP);
 
 	vm = vm_create_barebones();
@@ -850,7 +515,7 @@ static void run_accounted(void)
 	size = list.max * sizeof(*list.regions);
 	memset(list.regions, 0, size);
 
-	/* There is no such memslot to be deleted. */
+	/* Each change deletes a memslot that does not exist. */
 	list.nr = 1;
 	r = __mb_set(vm, &list, 0, &failed);
 	TEST_ASSERT(r && errno == EINVAL, "got %d, errno %d", r, errno);
@@ -859,18 +524,18 @@ static void run_accounted(void)
 	r = __mb_set(vm, &list, 0, &failed);
 	TEST_ASSERT(r && errno == EINVAL && !failed, "got %d, errno %d at %u", r, errno,
 		    failed);
-	TEST_ASSERT(cgroup_peak() >= before + size, "%zu bytes for a list of %zu",
+	TEST_ASSERT(cgroup_peak() >= before + size, "%zu bytes charged for a list of %zu",
 		    cgroup_peak() - before, size);
 	exit(0);
 }
 
-/* What the kernel has of a list is the caller's memory. */
+/* The kernel's copy of a list is charged to the caller. */
 static void test_accounted(void)
 {
 	int status;
 	pid_t pid;
 
-	mb_write("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+	write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
 	mkdir(CGROUP, 0755);
 	pid = fork();
 	TEST_ASSERT(pid >= 0, "fork() failed: errno %d", errno);
@@ -896,7 +561,7 @@ static void make_lists_until_killed(int ready)
 		for (i = 0; i < KILLED_SLOTS; i++)
 			mb_add(&list, i, 0, place_gpa(i), page_size, mem);
 		mb_set(vm, &list, 0);
-		/* With all of them there, too. */
+		/* The same while all of them exist. */
 		for (i = 0; i < KILLED_SLOTS; i++)
 			mb_add(&list, i, 0, 0, 0, NULL);
 		for (i = 0; i < KILLED_SLOTS; i++)
@@ -909,7 +574,7 @@ static void make_lists_until_killed(int ready)
 	}
 }
 
-/* A process that is killed while it makes a list, wherever that is. */
+/* A process is killed at any point of making a list. */
 static void test_killed(void)
 {
 	int status, fds[2];
@@ -933,7 +598,7 @@ static void test_killed(void)
 	}
 }
 
-/* All there may be, and away with them; twice, as ids are to be free again. */
+/* Create and delete as many memslots as possible; twice, to check that ids are reusable. */
 static void test_many(void)
 {
 	int nr = kvm_check_cap(KVM_CAP_NR_MEMSLOTS) - FIRST_SLOT;
@@ -948,7 +613,7 @@ static void test_many(void)
 		mb_set(vm, &list, 0);
 		TEST_ASSERT(guest_access(NR_PLACES - 1, 0, (uint64_t[]) {0}), "no memory");
 
-		/* All anew, and then one too many. */
+		/* Create all of them again, then one too many. */
 		for (i = 0; i < nr; i++)
 			mb_add(&list, FIRST_SLOT + i, 0, 0, 0, NULL);
 		for (i = 0; i < nr; i++)
@@ -969,7 +634,7 @@ static void test_many(void)
 	mb_list_free(&list);
 }
 
-/* All that compares the guest's view with the model. */
+/* The tests that compare the guest's view with the model. */
 static void run_tests(struct mb_list *list)
 {
 	check_all();
@@ -982,7 +647,7 @@ static void run_tests(struct mb_list *list)
 	test_random(list);
 }
 
-/* What could not be allocated has changed nothing. */
+/* A list that fails for an allocation has changed nothing. */
 static int nr_failures;
 
 static void allocation_failed(void)
@@ -996,18 +661,18 @@ static void fail_allocations(struct mb_list *list)
 {
 	int nr = nr_iterations;
 
-	/* Each of them many times. */
+	/* Each list is tried many times. */
 	nr_iterations = DIV_ROUND_UP(nr, 16);
 	nr_failures = 0;
 	mb_fail_allocations(allocation_failed);
 	run_tests(list);
 	mb_failed_to_allocate = NULL;
-	pr_info("%d times a list failed for an allocation\n", nr_failures);
+	pr_info("lists failed %d times for an allocation\n", nr_failures);
 	TEST_ASSERT(nr_failures > nr_iterations, "hardly any allocation failed");
 	nr_iterations = nr;
 }
 
-/* A guest of the guest: page tables are shadowed although there is TDP. */
+/* With a nested guest, page tables are shadowed despite TDP. */
 static void run_nested(struct mb_list *list, bool fail)
 {
 	uint32_t failed;
@@ -1021,7 +686,7 @@ static void run_nested(struct mb_list *list, bool fail)
 	make_two(list);
 	mb_add(list, FIRST_SLOT, 0, 0, 0, NULL);
 	r = __mb_set(vm, list, KVM_MEMORY_REGIONS_ATOMIC, &failed);
-	TEST_ASSERT(r && errno == EOPNOTSUPP, "nothing is shadowed: got %d, errno %d", r, errno);
+	TEST_ASSERT(r && errno == EOPNOTSUPP, "no page table is shadowed: got %d, errno %d", r, errno);
 	list->nr = 0;
 	clear_model(list);
 	if (fail)
@@ -1031,7 +696,7 @@ static void run_nested(struct mb_list *list, bool fail)
 
 int main(int argc, char *argv[])
 {
-	int opt, seed = time(NULL), warnings = mb_warnings();
+	int opt, seed = time(NULL), warnings = kernel_warnings();
 	bool no_memory = false, accounted = false, fail = false;
 	struct mb_list list;
 
@@ -1054,10 +719,10 @@ int main(int argc, char *argv[])
 			break;
 		default:
 			printf("usage: %s [-a] [-f] [-m] [-s SEED] [-i LISTS]\n"
-			       "-a also makes a cgroup, to see whose memory a list is\n"
+			       "-a also checks, in a cgroup, whom a list is charged to\n"
 			       "-f also lets each allocation fail (CONFIG_FAILSLAB,\n"
 			       "   CONFIG_FAIL_PAGE_ALLOC)\n"
-			       "-m also tries ENOMEM, with shadow paging only\n", argv[0]);
+			       "-m also tests ENOMEM, with shadow paging only\n", argv[0]);
 			exit(opt == 'h' ? 0 : 1);
 		}
 	}
@@ -1089,15 +754,15 @@ int main(int argc, char *argv[])
 	test_many();
 	if (fail)
 		fail_allocations(&list);
-	TEST_ASSERT_EQ(mb_warnings(), warnings);
-	/* The kernel warns about that. */
+	TEST_ASSERT_EQ(kernel_warnings(), warnings);
+	/* This makes the kernel warn. */
 	if (no_memory)
 		test_no_memory(&list);
-	warnings = mb_warnings();
+	warnings = kernel_warnings();
 	kvm_vm_free(vm);
 
 	run_nested(&list, fail);
 	mb_list_free(&list);
-	TEST_ASSERT_EQ(mb_warnings(), warnings);
+	TEST_ASSERT_EQ(kernel_warnings(), warnings);
 	return 0;
 }

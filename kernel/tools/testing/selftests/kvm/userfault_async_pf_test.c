@@ -2,13 +2,13 @@
 /*
  * KVM userfault and async page faults.
  *
- * A vCPU may access a page whose bit is clear, but the page is missing in the
- * host, where userfaultfd waits for it.  KVM fetches it on a worker, and maps
- * it ahead of the vCPU's next access when the worker is done.  If the bit was
- * set meanwhile, KVM must not, and the vCPU has to exit.
+ * A vCPU accesses a page whose bit is clear, but which is missing in the host and
+ * registered with userfaultfd.  A worker of KVM fetches the page, and KVM maps it
+ * when the worker is done, before the vCPU's next access.  If the bit was set
+ * meanwhile, KVM must not map the page, and the vCPU has to exit.
  *
- * The exit also tells that it was an async page fault: had the vCPU waited for
- * the page by itself, then after it had looked at the bit for the last time.
+ * The exit also proves that there was an async page fault: a vCPU that waits for the
+ * page itself has checked the bit before, and does not check it again.
  */
 #include <pthread.h>
 
@@ -28,7 +28,7 @@ FIXTURE_VARIANT(async_pf) {
 FIXTURE_VARIANT_ADD(async_pf, vcpus_1) { .nr_vcpus = 1 };
 FIXTURE_VARIANT_ADD(async_pf, vcpus_4) { .nr_vcpus = 4 };
 
-/* KVM does no async page faults while the guest can't take interrupts. */
+/* Enable interrupts: KVM does no async page faults without them. */
 static void async_pf_guest_code(int id)
 {
 	asm volatile("sti");

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM userfault: random updates of a memslot, its bitmap and its memory, next to
- * vCPUs that access it at random.
+ * KVM userfault: randomized updates of a memslot, its bitmap and its memory, while
+ * vCPUs make randomized accesses.
  *
- * Pages are poisoned as soon as they are marked as missing, and get their
- * content back before their bits go.  A guest that reads poison, or anything
- * else than a page's content, got at a page without the exit that was due, or
- * before the page was ready.
+ * Pages are poisoned once they are marked as missing, and get their content back
+ * before their bits are cleared.  A guest that reads anything but a page's content
+ * has accessed a page without an exit, or before the page was ready.
  *
- * Each thread draws from a sequence of its own, which the seed determines; how
- * the threads interleave it does not.
+ * The seed determines the sequence of random numbers of each thread, but not how
+ * the threads interleave.
  */
 #include <pthread.h>
 #include <sys/wait.h>
@@ -33,13 +32,13 @@ static bool stop;
 static uint64_t guest_ops[UF_MAX_VCPUS];
 
 /*
- * Taken for writing by who changes the memslot or its memory, for reading by
- * who serves a page: a bit goes in the bitmap that KVM looks at then.
+ * Held for writing to change the memslot or its memory, for reading to serve a page:
+ * its bit must be cleared in the bitmap that KVM uses.
  */
 static pthread_rwlock_t lock;
 static uint64_t nr_exits[UF_MAX_VCPUS];
 
-/* Odd while the bitmap can't be read, and vCPUs may fail for that. */
+/* Odd while the bitmap can't be read, so that KVM_RUN may fail. */
 static unsigned int unreadable_seq;
 
 enum action {
@@ -49,7 +48,7 @@ enum action {
 	OFF_AND_ON,
 	HIDE_BITMAP,
 	COPY_ON_WRITE,
-	FORGET,
+	DROP,
 	COLLAPSE,
 	COLD,
 	ARRIVE,
@@ -61,12 +60,12 @@ static const char * const action_names[] = {
 	[MARK_AND_DIRTY_LOG]	= "marked with dirty logging changed",
 	[DIRTY_LOG]		= "dirty logging changed",
 	[OFF_AND_ON]		= "off and on",
-	[HIDE_BITMAP]		= "left without a bitmap that can be read",
+	[HIDE_BITMAP]		= "bitmap unreadable",
 	[COPY_ON_WRITE]		= "made copy-on-write",
-	[FORGET]		= "forgotten",
+	[DROP]			= "dropped",
 	[COLLAPSE]		= "collapsed",
 	[COLD]			= "made cold",
-	[ARRIVE]		= "brought as a whole",
+	[ARRIVE]		= "arrived completely",
 };
 
 static uint64_t nr_actions[NR_ACTIONS];
@@ -110,7 +109,7 @@ static void serve_locked(int page)
 	}
 }
 
-/* An exit gets its page, or does not get it yet, or gets its neighbours too. */
+/* Serve the page of an exit, or not yet, or its neighbours as well. */
 static void serve(struct guest_random_state *rng, int page)
 {
 	int i, end = page + 1;
@@ -122,7 +121,7 @@ static void serve(struct guest_random_state *rng, int page)
 		end = page + 1 + guest_random_u32(rng) % 64;
 		break;
 	case 2:
-		/* All of the huge page: now it can be mapped as one. */
+		/* All of the huge page, so that it can be mapped huge. */
 		page -= page % UF_VCPU_PAGES;
 		end = page + UF_VCPU_PAGES;
 		break;
@@ -142,7 +141,7 @@ static void pre_fault(struct guest_random_state *rng, struct kvm_vcpu *vcpu)
 		.size = (1 + guest_random_u32(rng) % (UF_NPAGES - page)) * PAGE_SIZE,
 	};
 
-	/* Whatever it says, it must not map what it should not. */
+	/* Whatever it returns, it must not map a page that is missing. */
 	__vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range);
 }
 
@@ -180,8 +179,8 @@ struct range {
 };
 
 /*
- * Mostly one page, often the first or last of a huge page; the more are marked,
- * the longer it takes until there is a huge mapping again.
+ * Usually a single page, often the first or last of a huge page: the more pages are
+ * marked, the longer it takes until there is a huge mapping again.
  */
 static struct range random_range(struct guest_random_state *rng)
 {
@@ -206,7 +205,7 @@ static struct range random_range(struct guest_random_state *rng)
 	}
 }
 
-/* As the documentation tells to do it: copy the bitmap, mark, pass the copy. */
+/* As documented: copy the bitmap, set bits in the copy, pass the copy. */
 static void mark(struct range range, uint32_t flags)
 {
 	unsigned long *old = uf.bitmap;
@@ -240,8 +239,8 @@ static void off_and_on(struct guest_random_state *rng, struct range range,
 		set_page(page, POISON);
 }
 
-/* Pages that nobody can have lose their memory. */
-static void forget(struct range range)
+/* Drop the memory of pages that are marked as missing. */
+static void drop(struct range range)
 {
 	int page;
 
@@ -262,7 +261,7 @@ static void hide_bitmap(struct guest_random_state *rng)
 	__atomic_add_fetch(&unreadable_seq, 1, __ATOMIC_RELEASE);
 }
 
-/* All memory is write-protected, and copied when it is written. */
+/* fork() makes all memory copy-on-write. */
 static void share_by_fork(void)
 {
 	pid_t pid = fork();
@@ -273,7 +272,7 @@ static void share_by_fork(void)
 	TEST_ASSERT_EQ(waitpid(pid, NULL, 0), pid);
 }
 
-/* Whatever is missing now leads to a huge mapping as soon as it is accessed. */
+/* All pages arrive: pages of @range lead to a huge mapping when they are accessed. */
 static void arrive(struct range range, uint32_t flags)
 {
 	int page;
@@ -281,7 +280,7 @@ static void arrive(struct range range, uint32_t flags)
 	mark(range, flags & ~KVM_MEM_LOG_DIRTY_PAGES);
 	for (page = 0; page < UF_NPAGES; page++)
 		serve_locked(page);
-	/* It may not work out, for want of a huge page. */
+	/* This fails if the host has no free huge page. */
 	madvise(uf.mem, UF_SIZE, MADV_COLLAPSE);
 }
 
@@ -290,7 +289,7 @@ static uint64_t guest_ops_of(int id)
 	return READ_ONCE(*(uint64_t *)addr_gva2hva(uf.vm, (vm_vaddr_t)&guest_ops[id]));
 }
 
-/* Each vCPU has been in this memory, on however slow a machine. */
+/* Wait until each vCPU has made accesses, however slow the machine is. */
 static void wait_for_guest(void)
 {
 	uint64_t from[UF_MAX_VCPUS];
@@ -330,11 +329,11 @@ static void act(struct guest_random_state *rng)
 	case COPY_ON_WRITE:
 		share_by_fork();
 		break;
-	case FORGET:
-		forget(range);
+	case DROP:
+		drop(range);
 		break;
 	case COLLAPSE:
-		/* It may not work out, for want of a huge page. */
+		/* This fails if the host has no free huge page. */
 		madvise(uf_page_hva(&uf, range.first), size, MADV_COLLAPSE);
 		break;
 	case COLD:
@@ -385,7 +384,7 @@ static void run_fuzz(int nr_vcpus, int seconds)
 	for (id = 0; id < nr_vcpus; id++)
 		uf_start_thread(&threads[id], vcpu_thread, (void *)id);
 
-	/* A slow machine may not have come to all of it by then. */
+	/* A slow machine may need more time until everything has been tested. */
 	end = time(NULL) + seconds;
 	while (time(NULL) < end ||
 	       (!(huge_pages && total(nr_exits, nr_vcpus)) &&
@@ -404,8 +403,8 @@ static void run_fuzz(int nr_vcpus, int seconds)
 	}
 
 	TEST_ASSERT(total(nr_exits, nr_vcpus), "no exit: userfault wasn't on");
-	TEST_ASSERT(huge_pages, "no huge mapping: half of this was not tried");
-	pr_info("%d vCPU(s): %lu accesses, %lu exits, up to %lu huge mappings\n",
+	TEST_ASSERT(huge_pages, "no huge mapping: half of this was not tested");
+	pr_info("%d vCPU(s): %lu accesses, %lu exits, at most %lu huge mappings\n",
 		nr_vcpus, total(guest_ops, nr_vcpus), total(nr_exits, nr_vcpus),
 		huge_pages);
 	for (i = 0; i < NR_ACTIONS; i++)
@@ -416,8 +415,8 @@ static void run_fuzz(int nr_vcpus, int seconds)
 static void help(const char *name)
 {
 	printf("usage: %s [-s SEED] [-t SECONDS]\n"
-	       " -s: repeat what was done with this seed (default: the time)\n"
-	       " -t: for each number of vCPUs (default: 10)\n", name);
+	       " -s: seed of the random numbers (default: the time)\n"
+	       " -t: seconds for each number of vCPUs (default: 10)\n", name);
 	exit(1);
 }
 
@@ -444,7 +443,7 @@ int main(int argc, char *argv[])
 	TEST_REQUIRE(thp_configured());
 	pr_info("seed %u\n", seed);
 
-	/* Who changes something comes first, or vCPUs would keep it out. */
+	/* Writers come first: otherwise vCPU threads would starve them. */
 	pthread_rwlockattr_init(&attr);
 	pthread_rwlockattr_setkind_np(&attr,
 				      PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM userfault and pages of 1 GiB: when KVM maps them, and when it must not.
+ * KVM userfault and pages of 1 GiB: when KVM maps them as such, and when it must not.
  */
 #include "kvm_userfault_util.h"
 
@@ -14,7 +14,7 @@
 #define MAP_HUGE_1GB		(30 << 26)
 #endif
 
-/* Those that the guest gets at, which are all that has to be mapped there. */
+/* The pages that the guest accesses; only these are in its page tables. */
 static const int pages[] = {
 	0, 1, HUGE_PAGES, 5 * HUGE_PAGES + 3, GIGANTIC_PAGES / 2 + 17, GIGANTIC_PAGES - 1,
 };
@@ -62,9 +62,9 @@ int main(int argc, char *argv[])
 			 GIGANTIC_GPA + pages[i] * PAGE_SIZE, 1);
 
 	/*
-	 * All is there, but this process has nothing mapped yet: KVM can't see
-	 * that a page of 1 GiB is about to be there, and reads no more bits than
-	 * it has to.  With the next fault it can.
+	 * All pages are present, but this process has mapped nothing yet.  KVM can't
+	 * see that there will be a page of 1 GiB, so it does not read all bits.
+	 * With the next fault it does.
 	 */
 	set_slot(&uf, KVM_MEM_USERFAULT);
 	uf_prepare(&uf, 0, UF_READ, pages[0]);
@@ -76,7 +76,7 @@ int main(int argc, char *argv[])
 	access_page(&uf, pages[2]);
 	TEST_ASSERT_EQ(uf_gigantic_mappings(&uf), 1);
 
-	/* One bit, the last one, and it goes; 2 MiB around other pages are there. */
+	/* With the last bit set, the 1 GiB mapping goes; other pages get 2 MiB mappings. */
 	set_slot(&uf, 0);
 	uf_set_bit(&uf, last);
 	set_slot(&uf, KVM_MEM_USERFAULT);
@@ -86,14 +86,14 @@ int main(int argc, char *argv[])
 	TEST_ASSERT_EQ(uf_gigantic_mappings(&uf), 0);
 	TEST_ASSERT_EQ(uf_huge_mappings(&uf), 4);
 
-	/* When it has come, all is one mapping again. */
+	/* When the last page has arrived, there is one mapping again. */
 	uf_prepare(&uf, 0, UF_READ, last);
 	uf_run_exits(&uf, 0, last);
 	uf_clear_bit(&uf, last);
 	uf_run_done(&uf, 0, uf_content(last));
 	TEST_ASSERT_EQ(uf_gigantic_mappings(&uf), 1);
 
-	/* Dirty logging wants small pages, with userfault or without. */
+	/* Dirty logging needs small pages, with userfault or without. */
 	set_slot(&uf, KVM_MEM_USERFAULT | KVM_MEM_LOG_DIRTY_PAGES);
 	uf_prepare(&uf, 0, UF_WRITE, pages[1]);
 	uf_run_done(&uf, 0, 0);

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM userfault on memslots with guest_memfd: exits of private accesses, and
- * the flag as the only thing that can change about such a memslot.
+ * KVM userfault on memslots with guest_memfd: private accesses exit, and nothing but
+ * userfault can change about such a memslot.
  */
 #include "kvm_test_harness.h"
-#include "kvm_userfault_util.h"
+#include "kvm_userfault_gmem.h"
 
-#define GMEM_FLAGS	KVM_MEM_GUEST_MEMFD
-#define PRIVATE_EXIT	(KVM_MEMORY_EXIT_FLAG_USERFAULT | \
-			 KVM_MEMORY_EXIT_FLAG_PRIVATE)
-/* Pages of each vCPU that have something in them. */
+/* The number of pages that each vCPU has written. */
 #define NR_WRITTEN	8
 
 FIXTURE(gmem) {
@@ -29,19 +26,19 @@ static void write_page(struct uf_vm *uf, int id, int page)
 	uf_run_done(uf, id, 0);
 }
 
-/* What the guest wrote is there. */
+/* The guest reads what it wrote, without an exit. */
 static void read_page(struct uf_vm *uf, int id, int page)
 {
 	uf_prepare(uf, id, UF_READ, page);
 	uf_run_done(uf, id, UF_WRITTEN);
 }
 
-/* What the guest wrote is there, once the page has been served. */
+/* The guest exits, and reads what it wrote once the page has been served. */
 static void read_page_exits(struct uf_vm *uf, int id, int page)
 {
 	uf_prepare(uf, id, UF_READ, page);
 	uf_run_exits(uf, id, page);
-	/* Nothing was served, nothing changes. */
+	/* The page was not served: the same exit again. */
 	uf_run_exits(uf, id, page);
 	uf_clear_bit(uf, page);
 	uf_run_done(uf, id, UF_WRITTEN);
@@ -49,18 +46,10 @@ static void read_page_exits(struct uf_vm *uf, int id, int page)
 
 FIXTURE_SETUP(gmem)
 {
-	struct vm_shape shape = {
-		.mode = VM_MODE_DEFAULT,
-		.type = KVM_X86_SW_PROTECTED_VM,
-	};
 	struct uf_vm *uf = &self->uf;
 	int id, n;
 
-	__uf_vm_init(uf, variant->nr_vcpus, uf_guest_code, VM_MEM_SRC_ANONYMOUS,
-		     shape, GMEM_FLAGS);
-	vm_mem_set_private(uf->vm, UF_GPA, UF_SIZE);
-	uf->exit_flags = PRIVATE_EXIT;
-
+	gmem_init(uf, variant->nr_vcpus, uf_guest_code);
 	for (id = 0; id < uf->nr_vcpus; id++)
 		for (n = 0; n < NR_WRITTEN; n++)
 			write_page(uf, id, uf_page(id, n));
@@ -71,7 +60,7 @@ FIXTURE_TEARDOWN(gmem)
 	uf_vm_free(&self->uf);
 }
 
-TEST_F(gmem, set_late)
+TEST_F(gmem, enable_zaps)
 {
 	struct uf_vm *uf = &self->uf;
 	int id, n;
@@ -89,8 +78,8 @@ TEST_F(gmem, set_late)
 	}
 }
 
-/* The flag takes all mappings: userspace may set bits after it. */
-TEST_F(gmem, mark_late)
+/* It drops the mappings of all pages: userspace may set the bits after the flag. */
+TEST_F(gmem, enable_zaps_clear)
 {
 	struct uf_vm *uf = &self->uf;
 	int id, n;
@@ -102,7 +91,7 @@ TEST_F(gmem, mark_late)
 			read_page_exits(uf, id, uf_page(id, n));
 }
 
-TEST_F(gmem, take_off)
+TEST_F(gmem, disable)
 {
 	struct uf_vm *uf = &self->uf;
 	int id, n;
@@ -115,7 +104,7 @@ TEST_F(gmem, take_off)
 	}
 
 	uf_set_slot(uf, GMEM_FLAGS);
-	/* Nothing may look at the bitmap any more. */
+	/* KVM no longer reads the bitmap. */
 	mprotect(uf_bitmap_page(uf), PAGE_SIZE, PROT_NONE);
 	for (id = 0; id < uf->nr_vcpus; id++)
 		for (n = 0; n < NR_WRITTEN; n++)
@@ -123,7 +112,7 @@ TEST_F(gmem, take_off)
 	mprotect(uf_bitmap_page(uf), PAGE_SIZE, PROT_READ | PROT_WRITE);
 }
 
-/* Another bitmap takes effect, for pages mapped under the first one too. */
+/* A new bitmap takes effect, also for pages mapped under the old one. */
 TEST_F(gmem, change_bitmap)
 {
 	struct uf_vm *uf = &self->uf;
@@ -134,7 +123,7 @@ TEST_F(gmem, change_bitmap)
 	for (id = 0; id < uf->nr_vcpus; id++)
 		read_page(uf, id, uf_page(id, 0));
 
-	/* The same again is no update: what is mapped stays mapped. */
+	/* Passing the current bitmap is no update: mapped pages stay mapped. */
 	uf_set_all(uf);
 	uf_set_slot(uf, GMEM_FLAGS | KVM_MEM_USERFAULT);
 	for (id = 0; id < uf->nr_vcpus; id++)
@@ -148,7 +137,7 @@ TEST_F(gmem, change_bitmap)
 		read_page_exits(uf, id, uf_page(id, 0));
 }
 
-/* A page that is not private is guarded by the same bit. */
+/* Shared pages have the same bitmap. */
 TEST_F(gmem, shared)
 {
 	struct uf_vm *uf = &self->uf;
@@ -187,12 +176,12 @@ static void test_einval(struct uf_vm *uf,
 	r = __vm_ioctl(uf->vm, KVM_SET_USER_MEMORY_REGION2, region);
 	TEST_ASSERT(r == -1 && errno == EINVAL,
 		    "should give EINVAL, got %d, errno %d", r, errno);
-	/* And changes nothing. */
+	/* Nothing has changed. */
 	for (id = 0; id < uf->nr_vcpus; id++)
 		read_page(uf, id, uf_page(id, 0));
 }
 
-/* Nothing but the flag and its bitmap can change. */
+/* Only the flag and its bitmap can change. */
 TEST_F(gmem, immutable)
 {
 	struct kvm_userspace_memory_region2 region, good;
@@ -203,7 +192,7 @@ TEST_F(gmem, immutable)
 	good.userfault_bitmap = (unsigned long)uf->bitmap;
 	uf_set_all(uf);
 
-	/* Without userfault before or after, it is an update as ever. */
+	/* Without userfault before and after, all updates are refused. */
 	region = *uf_region(uf);
 	test_einval(uf, &region);
 
@@ -223,36 +212,29 @@ TEST_F(gmem, immutable)
 	region.flags &= ~KVM_MEM_GUEST_MEMFD;
 	test_einval(uf, &region);
 
-	/* The offset doesn't count, but has to be one that a memslot can have. */
+	/* The offset is ignored, but must be valid. */
 	region = good;
 	region.guest_memfd_offset = PAGE_SIZE / 2;
 	test_einval(uf, &region);
 	region.guest_memfd_offset = -(uint64_t)PAGE_SIZE;
 	test_einval(uf, &region);
 
-	/* Without a mistake it should work. */
+	/* The update without an error succeeds. */
 	uf_set_region(uf, &good);
 }
 
-/* Nobody needs a bitmap to turn the flag on and off. */
+/* NULL is a valid address of a bitmap, where nothing can be read. */
 TEST_F(gmem, null_bitmap)
 {
 	struct uf_vm *uf = &self->uf;
 	unsigned long *own = uf->bitmap;
-	struct kvm_run *run;
-	int id, r;
+	int id;
 
 	uf->bitmap = NULL;
 	uf_set_slot(uf, GMEM_FLAGS | KVM_MEM_USERFAULT);
 	for (id = 0; id < uf->nr_vcpus; id++) {
-		run = uf->vcpus[id]->run;
-		run->exit_reason = KVM_EXIT_MEMORY_FAULT;
 		uf_prepare(uf, id, UF_READ, uf_page(id, 0));
-		r = _vcpu_run(uf->vcpus[id]);
-		TEST_ASSERT(r == -1 && errno == EFAULT,
-			    "should give EFAULT, got %d, errno %d", r, errno);
-		TEST_ASSERT(run->exit_reason != KVM_EXIT_MEMORY_FAULT,
-			    "no page is missing");
+		uf_run_unreadable(uf, id);
 	}
 
 	uf_set_slot(uf, GMEM_FLAGS);
@@ -261,7 +243,7 @@ TEST_F(gmem, null_bitmap)
 	uf->bitmap = own;
 }
 
-/* The memslot stays bound to its file, whatever the update says about that. */
+/* The memslot stays bound to its file, whichever file the update names. */
 TEST_F(gmem, other_file)
 {
 	struct uf_vm *uf = &self->uf;
@@ -282,7 +264,7 @@ TEST_F(gmem, other_file)
 	uf_region(uf)->guest_memfd_offset = 0;
 }
 
-/* The flag goes on and off although the file is closed.  There is no page then. */
+/* The flag can change although the file is closed and has no pages any more. */
 TEST_F(gmem, closed_file)
 {
 	struct uf_vm *uf = &self->uf;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM userfault on a memslot with guest_memfd, which is changed in place, i.e.
- * while vCPUs use it: what holds when an update returns.
+ * KVM userfault on a memslot with guest_memfd.  Such a memslot is changed in place,
+ * while vCPUs use it: test what is guaranteed when an update returns.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -9,31 +9,14 @@
 #include <time.h>
 
 #include "kvm_test_harness.h"
+#include "kvm_userfault_gmem.h"
 #include "kvm_userfault_missing.h"
-#include "kvm_userfault_util.h"
-
-#define GMEM_FLAGS	KVM_MEM_GUEST_MEMFD
-#define PRIVATE_EXIT	(KVM_MEMORY_EXIT_FLAG_USERFAULT | \
-			 KVM_MEMORY_EXIT_FLAG_PRIVATE)
 
 static int nr_rounds = 400;
 
-static void gmem_init(struct uf_vm *uf, int nr_vcpus, void *guest_code)
-{
-	struct vm_shape shape = {
-		.mode = VM_MODE_DEFAULT,
-		.type = KVM_X86_SW_PROTECTED_VM,
-	};
-
-	__uf_vm_init(uf, nr_vcpus, guest_code, VM_MEM_SRC_ANONYMOUS, shape,
-		     GMEM_FLAGS);
-	vm_mem_set_private(uf->vm, UF_GPA, UF_SIZE);
-	uf->exit_flags = PRIVATE_EXIT;
-}
-
 /*
- * An update waits for a vCPU that reads the bitmap, and is held at that, as the
- * bitmap could be gone when it returns.
+ * A vCPU is made to wait while it reads the bitmap.  An update must wait for it: the
+ * bitmap may be freed when the update returns.
  */
 FIXTURE(update) {
 	struct uf_vm uf;
@@ -84,7 +67,7 @@ static void *update_slot(void *arg)
 	return NULL;
 }
 
-/* Which system call the thread sleeps in; -1: it doesn't sleep. */
+/* The system call that a thread sleeps in, or -1 if it doesn't sleep. */
 static long sleeps_in(pid_t tid)
 {
 	char path[64];
@@ -93,7 +76,7 @@ static long sleeps_in(pid_t tid)
 
 	snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", tid);
 	f = fopen(path, "r");
-	/* Or the thread has ended. */
+	/* The thread may have ended. */
 	if (f) {
 		if (fscanf(f, "%ld", &nr) != 1)
 			nr = -1;
@@ -102,7 +85,7 @@ static long sleeps_in(pid_t tid)
 	return nr;
 }
 
-/* The update has begun, and waits for something. */
+/* Wait until the update has begun and is waiting. */
 static void wait_until_updating(struct updater *u)
 {
 	time_t end = time(NULL) + 10;
@@ -119,7 +102,7 @@ static void wait_until_updating(struct updater *u)
 
 static void *read_in_guest(void *arg)
 {
-	/* Nothing was written there yet. */
+	/* The page has not been written yet. */
 	uf_run_done(arg, 0, 0);
 	return NULL;
 }
@@ -143,17 +126,17 @@ TEST_F_TIMEOUT(update, waits_for_reader, UF_TIMEOUT)
 		updater.flags |= KVM_MEM_USERFAULT;
 	uf_start_thread(&thread, update_slot, &updater);
 	wait_until_updating(&updater);
-	/* There is no event for "still waiting".  Too early is long before this. */
+	/* No event says "still waiting".  An update that doesn't wait returns much earlier. */
 	usleep(200000);
 	TEST_ASSERT(!__atomic_load_n(&updater.done, __ATOMIC_ACQUIRE),
-		    "the update has returned, but a vCPU reads the old bitmap");
+		    "the update has returned while a vCPU reads the old bitmap");
 
 	missing_place(self->uffd, page, zeroes);
 	pthread_join(vcpu, NULL);
 	pthread_join(thread, NULL);
 	uf_bitmap_free(first);
 
-	/* Both pages were mapped, and the old bitmap doesn't count any more. */
+	/* Both pages were mapped, and only the new bitmap counts. */
 	for (int i = 0; i < 2; i++) {
 		uf_prepare(uf, 0, UF_READ, i);
 		if (!variant->off) {
@@ -165,11 +148,11 @@ TEST_F_TIMEOUT(update, waits_for_reader, UF_TIMEOUT)
 }
 
 /*
- * vCPUs that read all pages over and over, while the flag and the bitmap change.
+ * vCPUs read all pages over and over, while the flag and the bitmap change.
  *
- * The pages are of two kinds.  Whenever an update has returned, an epoch begins,
- * which tells which kinds are marked.  Nobody clears a bit, so within an epoch
- * an access to a page that is marked exits, and one to another page does not.
+ * There are two kinds of pages.  When an update has returned, an epoch begins, whose
+ * value tells which kinds are marked.  Nobody clears a bit, so within an epoch all
+ * accesses to marked pages exit, and no other accesses do.
  */
 #define STRESS_PAGES	64
 #define KIND(page)	((page) / 8 % 2)
@@ -182,10 +165,10 @@ static struct uf_vm stress;
 static bool stop;
 static uint64_t *host_epoch;
 static uint64_t epoch;
-/* What the epoch was before a vCPU's current access. */
+/* The epoch before a vCPU's current access. */
 static uint64_t seen[UF_MAX_VCPUS];
 static uint64_t guest_rounds[UF_MAX_VCPUS];
-/* Accesses that no update began or ended in, with a kind of pages marked. */
+/* Accesses during which no update began or ended, while a kind was marked. */
 static uint64_t nr_steady[UF_MAX_VCPUS];
 static uint64_t nr_exits[UF_MAX_VCPUS];
 
@@ -224,9 +207,9 @@ static void stress_guest_code(int id)
 
 	while (!READ_ONCE(stop)) {
 		for (n = 0; n < STRESS_PAGES; n++) {
-			/* Each vCPU its own order, all of them meet often. */
+			/* Each vCPU has its own order, so that they often meet. */
 			page = (n * (2 * id + 1) + id) % STRESS_PAGES;
-			/* Twice: what the first access mapped, the second has. */
+			/* Twice: the second access uses the mapping of the first one. */
 			check_page(id, page);
 			check_page(id, page);
 		}
@@ -249,7 +232,7 @@ static void *stress_vcpu(void *arg)
 
 	while ((r = _vcpu_run(stress.vcpus[id]))) {
 		now = READ_ONCE(*host_epoch);
-		/* Or it has read a bitmap that is no longer there. */
+		/* Otherwise, the vCPU has used an old bitmap. */
 		page = uf_assert_exit(&stress, id, r);
 		TEST_ASSERT(now & (EPOCH_UPDATING | EPOCH_MARKED(KIND(page))) ||
 			    read_guest(&seen[id]) != now,
@@ -278,7 +261,7 @@ static void protect_bitmap(struct uf_vm *uf, int prot)
 		    "mprotect() failed: errno %d", errno);
 }
 
-/* The flag goes off, or comes on, or another bitmap comes.  Returns what is marked. */
+/* Switch the flag off or on, or pass a new bitmap.  Returns the kinds that are marked. */
 static uint64_t update_at_random(struct uf_vm *uf, struct guest_random_state *rng)
 {
 	bool on = uf_region(uf)->flags & KVM_MEM_USERFAULT;
@@ -287,12 +270,12 @@ static uint64_t update_at_random(struct uf_vm *uf, struct guest_random_state *rn
 
 	if (on && guest_random_bool(rng)) {
 		uf_set_slot(uf, GMEM_FLAGS);
-		/* Nothing may look at the bitmap any more. */
+		/* KVM no longer reads the bitmap. */
 		protect_bitmap(uf, PROT_NONE);
 		return 0;
 	}
 
-	/* The flag comes on with the bitmap that it had before, or another one. */
+	/* The flag is switched on with its previous bitmap, or a new one. */
 	if (!on)
 		protect_bitmap(uf, PROT_READ | PROT_WRITE);
 	if (on || guest_random_bool(rng)) {
@@ -326,7 +309,7 @@ TEST_F_TIMEOUT(race, vcpus_and_updates, UF_TIMEOUT)
 
 	for (id = 0; id < UF_MAX_VCPUS; id++)
 		uf_start_thread(&threads[id], stress_vcpu, (void *)id);
-	/* They all have written their words, and read them. */
+	/* Wait until all vCPUs have written their words, and read them. */
 	for (id = 0; id < UF_MAX_VCPUS; id++)
 		while (!read_guest(&guest_rounds[id]))
 			usleep(1000);
@@ -339,7 +322,7 @@ TEST_F_TIMEOUT(race, vcpus_and_updates, UF_TIMEOUT)
 		usleep(guest_random_u32(&rng) % 3000);
 	}
 
-	/* Let go of who waits. */
+	/* Let waiting vCPUs continue. */
 	WRITE_ONCE(*host_epoch, next | EPOCH_UPDATING);
 	if (uf_region(&stress)->flags & KVM_MEM_USERFAULT)
 		uf_set_slot(&stress, GMEM_FLAGS);
@@ -351,7 +334,7 @@ TEST_F_TIMEOUT(race, vcpus_and_updates, UF_TIMEOUT)
 		steady += read_guest(&nr_steady[id]);
 	}
 	TEST_ASSERT(total, "no exit: userfault wasn't on");
-	TEST_ASSERT(steady, "no access between two updates, all of them at the same time");
+	TEST_ASSERT(steady, "all accesses were at the time of an update");
 	pr_info("%d updates, %lu exits, %lu accesses between updates\n", nr_rounds,
 		total, steady);
 	uf_vm_free(&stress);

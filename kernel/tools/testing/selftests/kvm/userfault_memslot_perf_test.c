@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What do operations on a memslot cost, next to how many others?
+ * The cost of operations on a memslot, depending on the number of other memslots.
  *
- * To be run on kernels with and without KVM userfault, which nothing here uses
- * but -f: what does it cost to switch that on for a large memslot, and then to
- * pass another bitmap, which is in as many pieces as possible, one bit a word?
+ * Runs on kernels with and without KVM userfault.  Only -f uses userfault: it
+ * measures switching it on for a large memslot, and then passing a new bitmap that
+ * is as fragmented as possible, with one bit set in each word.
  *
  * Prints one JSON object for each operation, with the median of its times.
  */
@@ -25,7 +25,7 @@ static uint64_t page_size;
 static uint64_t slot_size;
 static void *mem;
 
-/* Memslots lie in pairs of their size, so that there is a place to move to. */
+/* Each memslot has room for another one after it, to which it can move. */
 static uint64_t slot_gpa(int slot)
 {
 	return 2 * slot * slot_size;
@@ -57,7 +57,7 @@ static void log_dirty_pages(struct kvm_vm *vm, int slot)
 	set_slot(vm, slot, KVM_MEM_LOG_DIRTY_PAGES, slot_gpa(slot), slot_size);
 }
 
-/* Each starts with what those above it have left. */
+/* Each operation starts with the result of those above it. */
 static const struct {
 	const char *name;
 	void (*func)(struct kvm_vm *vm, int slot);
@@ -72,7 +72,7 @@ static const struct {
 #define FRAGMENTED_SLOT	10
 #define FRAGMENTED_GPA	SZ_4G
 
-/* Have KVM map as much of the memslot, all of it the zero page. */
+/* Let KVM map the first @size bytes of the memslot, all with the zero page. */
 static void map_memory(struct kvm_vcpu *vcpu, uint64_t size)
 {
 	struct kvm_pre_fault_memory range = { .gpa = FRAGMENTED_GPA, .size = size };
@@ -85,7 +85,7 @@ static void map_memory(struct kvm_vcpu *vcpu, uint64_t size)
 	}
 }
 
-/* Make the change; returns its time, *@flushes: how often TLBs were flushed. */
+/* Make the change.  Returns the time it took, and the number of TLB flushes. */
 static int64_t timed_set(struct kvm_vm *vm,
 			 const struct kvm_userspace_memory_region2 *region,
 			 uint64_t *flushes)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM userfault: the memslot flag and its bitmap, together with everything else
- * that can be done to a memslot.
+ * KVM userfault: the memslot flag and its bitmap, together with all other updates of
+ * a memslot.
  */
 #include "kvm_test_harness.h"
 #include "kvm_userfault_missing.h"
@@ -28,7 +28,7 @@ FIXTURE_TEARDOWN(memslot)
 	uf_vm_free(&self->uf);
 }
 
-/* A refused update changes nothing: every vCPU still runs without exits. */
+/* The update is refused and changes nothing: all vCPUs still run without exits. */
 static void test_einval(struct uf_vm *uf, uint32_t flags, uint64_t bitmap)
 {
 	int r, id;
@@ -42,20 +42,7 @@ static void test_einval(struct uf_vm *uf, uint32_t flags, uint64_t bitmap)
 		uf_access(uf, id, UF_READ, uf_page(id, 0));
 }
 
-/* KVM_RUN fails with EFAULT, and not for a page that is missing. */
-static void run_unreadable(struct uf_vm *uf, int id)
-{
-	struct kvm_run *run = uf->vcpus[id]->run;
-	int r;
-
-	run->exit_reason = KVM_EXIT_MEMORY_FAULT;
-	r = _vcpu_run(uf->vcpus[id]);
-	TEST_ASSERT(r == -1 && errno == EFAULT, "should give EFAULT, got %d, errno %d",
-		    r, errno);
-	TEST_ASSERT(run->exit_reason != KVM_EXIT_MEMORY_FAULT, "no page is missing");
-}
-
-/* NULL is an address as any other: nothing can be read there. */
+/* NULL is an address like any other, where nothing can be read. */
 TEST_F(memslot, null_bitmap)
 {
 	struct uf_vm *uf = &self->uf;
@@ -69,7 +56,7 @@ TEST_F(memslot, null_bitmap)
 	uf_enable(uf);
 	for (id = 0; id < uf->nr_vcpus; id++) {
 		uf_prepare(uf, id, UF_READ, uf_page(id, 0));
-		run_unreadable(uf, id);
+		uf_run_unreadable(uf, id);
 	}
 
 	uf->bitmap = own;
@@ -77,12 +64,12 @@ TEST_F(memslot, null_bitmap)
 	for (id = 0; id < uf->nr_vcpus; id++)
 		uf_run_done(uf, id, uf_content(uf_page(id, 0)));
 
-	/* From a bitmap to NULL under the flag, and to none, are changes as well. */
+	/* Under the flag, NULL replaces a bitmap.  Then switch the flag off. */
 	uf->bitmap = NULL;
 	uf_enable(uf);
 	for (id = 0; id < uf->nr_vcpus; id++) {
 		uf_prepare(uf, id, UF_READ, uf_page(id, 0));
-		run_unreadable(uf, id);
+		uf_run_unreadable(uf, id);
 	}
 	uf_disable(uf);
 	for (id = 0; id < uf->nr_vcpus; id++)
@@ -90,7 +77,7 @@ TEST_F(memslot, null_bitmap)
 	uf->bitmap = own;
 }
 
-/* Its words are read where they are. */
+/* KVM reads the words of an unaligned bitmap where they are. */
 static void test_unaligned(struct uf_vm *uf, int offset)
 {
 	unsigned long *own = uf->bitmap;
@@ -125,11 +112,11 @@ TEST_F(memslot, unaligned_bitmap)
 	test_unaligned(&self->uf, 4);
 }
 
-/* Where userspace's part of the address space ends, of the sizes it may have. */
+/* The end of userspace's part of the address space, whose size varies. */
 static uint64_t user_end(void)
 {
 #ifdef __aarch64__
-	/* KVM doesn't look whether the CPU has as many bits as the kernel. */
+	/* KVM allows what the kernel is built for, whatever the CPU supports. */
 	return 1ull << 52;
 #else
 	void *hint = (void *)(1ull << 50);
@@ -147,13 +134,13 @@ TEST_F(memslot, kernel_bitmap)
 {
 	struct uf_vm *uf = &self->uf;
 
-	/* All of it, only its end, and one that wraps around. */
+	/* All of it is the kernel's, only its end is, and it wraps around. */
 	test_einval(uf, KVM_MEM_USERFAULT, -(uint64_t)SZ_2M);
 	test_einval(uf, KVM_MEM_USERFAULT, user_end() - UF_BITMAP_SIZE / 2);
 	test_einval(uf, KVM_MEM_USERFAULT, -(uint64_t)(UF_BITMAP_SIZE / 2));
 }
 
-/* A tag is no part of an address, and not canonical where there are no tags. */
+/* A tag is not part of an address, and is not canonical without support for tags. */
 TEST_F(memslot, tagged_bitmap)
 {
 	struct uf_vm *uf = &self->uf;
@@ -161,7 +148,7 @@ TEST_F(memslot, tagged_bitmap)
 	test_einval(uf, KVM_MEM_USERFAULT, (unsigned long)uf->bitmap | 1ull << 60);
 }
 
-/* Without the flag the field is padding as ever, whatever is in it. */
+/* Without the flag, the field is padding and its content is ignored. */
 TEST_F(memslot, bitmap_without_flag)
 {
 	struct uf_vm *uf = &self->uf;
@@ -175,7 +162,7 @@ TEST_F(memslot, bitmap_without_flag)
 		uf_access(uf, id, UF_READ, uf_page(id, 0));
 }
 
-/* The old ioctl has no room for a bitmap. */
+/* The old ioctl has no field for a bitmap. */
 TEST_F(memslot, old_ioctl)
 {
 	struct uf_vm *uf = &self->uf;
@@ -194,7 +181,7 @@ static void delete_slot(struct uf_vm *uf)
 	region.flags = KVM_MEM_USERFAULT;
 	region.userfault_bitmap = 0;
 	region.memory_size = 0;
-	/* This doesn't look at the bitmap. */
+	/* Deleting ignores the bitmap. */
 	uf_set_region(uf, &region);
 }
 
@@ -210,7 +197,7 @@ static void create_slot(struct uf_vm *uf, uint64_t gpa, uint32_t flags)
 	uf_region(uf)->flags = flags;
 }
 
-/* Delete the slot under test, and create it again. */
+/* Delete the slot under test, then create it again. */
 static void recreate(struct uf_vm *uf, uint64_t gpa, uint32_t flags)
 {
 	delete_slot(uf);
@@ -228,7 +215,7 @@ TEST_F(memslot, create_with_flag)
 		uf_access_exits(uf, id, UF_READ, uf_page(id, 0));
 }
 
-/* The bitmap is the one of the last update, at the slot's new place. */
+/* A moved slot uses the bitmap that was passed with the move. */
 TEST_F(memslot, move)
 {
 	struct kvm_userspace_memory_region2 region;
@@ -255,7 +242,7 @@ TEST_F(memslot, move)
 	}
 }
 
-/* Every vCPU has exited for its first page, and is to repeat the access. */
+/* Every vCPU exits for its first page; the next KVM_RUN repeats the access. */
 static void wait_for_pages(struct uf_vm *uf)
 {
 	int id;
@@ -268,7 +255,7 @@ static void wait_for_pages(struct uf_vm *uf)
 	}
 }
 
-/* A vCPU that waits for a page of a memslot that goes accesses MMIO. */
+/* If the memslot is deleted while a vCPU waits for a page, the access is MMIO. */
 TEST_F(memslot, deleted_while_waiting)
 {
 	struct uf_vm *uf = &self->uf;
@@ -278,7 +265,7 @@ TEST_F(memslot, deleted_while_waiting)
 
 	wait_for_pages(uf);
 	delete_slot(uf);
-	/* Nothing may look at the bitmap any more. */
+	/* KVM no longer reads the bitmap. */
 	mprotect(uf_bitmap_page(uf), PAGE_SIZE, PROT_NONE);
 
 	for (id = 0; id < uf->nr_vcpus; id++) {
@@ -295,7 +282,7 @@ TEST_F(memslot, deleted_while_waiting)
 	create_slot(uf, UF_GPA, 0);
 }
 
-/* One that waits for a page of a memslot that is made anew gets what is new. */
+/* If the memslot is created again meanwhile, the new memslot counts. */
 TEST_F(memslot, recreated_while_waiting)
 {
 	struct uf_vm *uf = &self->uf;
@@ -312,7 +299,7 @@ TEST_F(memslot, recreated_while_waiting)
 		uf_run_done(uf, id, uf_content(uf_page(id, 0)));
 }
 
-/* Another bitmap takes effect, for pages mapped under the first one too. */
+/* A new bitmap takes effect, also for pages mapped under the old one. */
 TEST_F(memslot, change_bitmap)
 {
 	struct uf_vm *uf = &self->uf;
@@ -326,14 +313,14 @@ TEST_F(memslot, change_bitmap)
 	uf->bitmap = uf_bitmap_alloc();
 	uf_set_all(uf);
 	uf_enable(uf);
-	/* Nothing may look at the first one any more. */
+	/* KVM no longer reads the old one. */
 	uf_bitmap_free(first);
 
 	for (id = 0; id < uf->nr_vcpus; id++)
 		uf_access_exits(uf, id, UF_READ, uf_page(id, 0));
 }
 
-/* The same again is no update: what is mapped stays mapped. */
+/* Passing the current bitmap is no update: mapped pages stay mapped. */
 TEST_F(memslot, same_bitmap)
 {
 	struct uf_vm *uf = &self->uf;
@@ -367,7 +354,7 @@ TEST_F(memslot, read_only)
 		page = uf_page(id, 0);
 		uf_access_exits(uf, id, UF_READ, page);
 
-		/* A write is MMIO, after the page is there where KVM wants it first. */
+		/* A write is MMIO; on x86, KVM first needs the page. */
 		page = uf_page(id, 1);
 		uf_prepare(uf, id, UF_WRITE, page);
 #ifdef __x86_64__
@@ -390,7 +377,7 @@ static bool test_and_clear_dirty(struct uf_vm *uf, int page)
 	return bitmap[page / UF_BITS_PER_WORD] & (1ul << (page % UF_BITS_PER_WORD));
 }
 
-/* Dirty logging that comes and goes leaves userfault alone, and vice versa. */
+/* Switching dirty logging does not affect userfault, and vice versa. */
 TEST_F(memslot, dirty_log_apart)
 {
 	struct uf_vm *uf = &self->uf;
@@ -428,7 +415,7 @@ TEST_F(memslot, dirty_log_apart)
 		uf_access_exits(uf, id, UF_READ, uf_page(id, 0));
 }
 
-/* Both flags in one update, all four ways. */
+/* Both flags change in one update, in all four combinations. */
 TEST_F(memslot, dirty_log_together)
 {
 	struct uf_vm *uf = &self->uf;
@@ -466,8 +453,8 @@ TEST_F(memslot, dirty_log_together)
 
 #ifdef __aarch64__
 /*
- * A page that is mapped read-only, for dirty logging, is mapped again for a
- * write, and its bit looked at again.  x86 lets go of the write protection alone.
+ * Dirty logging maps a page read-only.  A write maps it again, and checks its bit
+ * again.  x86 only removes the write protection.
  */
 TEST_F(memslot, permission_fault)
 {
@@ -513,7 +500,7 @@ static void run_memory_fault(struct uf_vm *uf, int id, int page)
 	TEST_ASSERT_EQ(run->memory_fault.size, PAGE_SIZE);
 }
 
-/* An exit tells of a page that isn't in the process, too, which x86 doesn't. */
+/* The exit also names a page that the process has not mapped; on x86 it doesn't. */
 TEST_F(memslot, memory_fault_info)
 {
 	struct uf_vm *uf = &self->uf;
@@ -522,7 +509,7 @@ TEST_F(memslot, memory_fault_info)
 
 	for (id = 0; id < uf->nr_vcpus; id++) {
 		for (op = UF_READ; op <= UF_EXEC; op++) {
-			/* No mapping at all, */
+			/* No VMA. */
 			page = uf_page(id, 2 * op);
 			hva = uf_page_hva(uf, page);
 			munmap(hva, PAGE_SIZE);
@@ -534,7 +521,7 @@ TEST_F(memslot, memory_fault_info)
 			uf_fill_page(uf, page, uf_content(page));
 			uf_run_done(uf, id, uf_expected(op, page));
 
-			/* and one that doesn't allow it. */
+			/* A VMA that doesn't allow the access. */
 			page++;
 			hva = uf_page_hva(uf, page);
 			mprotect(hva, PAGE_SIZE, PROT_NONE);
@@ -554,8 +541,8 @@ static uint64_t flush_requests(struct uf_vm *uf)
 }
 
 /*
- * A bitmap in many pieces is not as many zaps, each of which flushes TLBs: one,
- * and one more on Hyper-V.
+ * A fragmented bitmap does not cause a zap and a TLB flush for each fragment.  There
+ * is one flush, and one more on Hyper-V.
  */
 TEST_F(memslot, fragmented)
 {
@@ -594,8 +581,8 @@ static void *run_exits_at_page_0(void *arg)
 }
 
 /*
- * A bit is set, and its page dropped, while a fault that has found the bit clear
- * still reads those of the pages around: the fault may not map what is there now.
+ * A fault has found the bit of its page clear, and reads the bits around it.
+ * Meanwhile the bit is set, and the page dropped: the fault must not map the page.
  */
 TEST_F_TIMEOUT(memslot, bit_set_during_fault, UF_TIMEOUT)
 {
@@ -611,7 +598,7 @@ TEST_F_TIMEOUT(memslot, bit_set_during_fault, UF_TIMEOUT)
 	TEST_ASSERT(bitmaps != MAP_FAILED, "mmap() failed: errno %d", errno);
 	missing = bitmaps + PAGE_SIZE;
 
-	/* Half of the bits of the first huge page are there, half are missing. */
+	/* Half of the bits of the first huge page are in the page that is missing. */
 	uf->bitmap = missing - UF_VCPU_PAGES / 8 / 2;
 	uf->gva = UF_GVA_2M;
 	uf_enable(uf);
@@ -659,21 +646,21 @@ FIXTURE_TEARDOWN(memslot_huge)
 }
 
 /*
- * When dirty logging goes off, KVM may recover huge mappings, also without a
- * fault.  That must not take a page along whose bit is set.
+ * When dirty logging is switched off, KVM may recover huge mappings, also without a
+ * fault.  They must not include a page whose bit is set.
  */
 TEST_F_TIMEOUT(memslot_huge, dirty_log_off, UF_TIMEOUT)
 {
 	struct uf_vm *uf = &self->uf;
 	int n, marked = 77;
 
-	/* Without any of that, both are mapped huge. */
+	/* With neither flag, both huge pages are mapped huge. */
 	uf_access(uf, 0, UF_READ, 0);
 	uf_access(uf, 0, UF_READ, UF_VCPU_PAGES);
 	if (uf_huge_mappings(uf) != 2)
 		SKIP(return, "the host gave no huge pages");
 
-	/* All but one page of one huge page, and all of another one. */
+	/* One huge page has a page that is missing, the other one has none. */
 	uf_set_bit(uf, marked);
 	uf_set_slot(uf, KVM_MEM_USERFAULT | KVM_MEM_LOG_DIRTY_PAGES);
 	for (n = 0; n < 2 * UF_VCPU_PAGES; n++)
@@ -683,11 +670,11 @@ TEST_F_TIMEOUT(memslot_huge, dirty_log_off, UF_TIMEOUT)
 
 	uf_set_slot(uf, KVM_MEM_USERFAULT);
 	TEST_ASSERT(uf_huge_mappings(uf) <= 1, "the marked page is in a huge mapping");
-	/* A fault next to it may recover no more. */
+	/* Nor does a fault next to it recover that huge mapping. */
 	uf_access(uf, 0, UF_READ, 101);
 	TEST_ASSERT(uf_huge_mappings(uf) <= 1, "the marked page is in a huge mapping");
 #ifdef __x86_64__
-	/* It does recover the other one.  arm64 waits for a page that isn't mapped. */
+	/* It recovers the other one.  arm64 waits for a fault on an unmapped page. */
 	uf_access(uf, 0, UF_READ, UF_VCPU_PAGES + 101);
 	TEST_ASSERT_EQ(uf_huge_mappings(uf), 1);
 #endif

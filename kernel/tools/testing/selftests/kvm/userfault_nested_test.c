@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM userfault: accesses of a nested guest, with and without nested paging of
- * its own.  They exit with the address that its hypervisor, i.e. the VM under
- * test, gives the page.
+ * KVM userfault: accesses of a nested guest, with and without nested paging.  They
+ * exit with the page's address in the nested guest's hypervisor, which is the VM
+ * under test.
  */
 #include "kvm_test_harness.h"
 #include "kvm_userfault_util.h"
 #include "svm_util.h"
 
-/* The slot as the nested guest sees it at a gpa that is not the hypervisor's. */
+/* The slot's second address in the nested guest, different from the hypervisor's. */
 #define NESTED_GPA	0xc0000000ull
 #define NESTED_GVA	0xc0000000ull
 
 #define PTE_FLAGS	0x7ull	/* present, writable, user */
 #define PTE_HUGE	(PTE_FLAGS | BIT(7))
 
-/* Guest-physical address of the nested page tables, 0: shadow paging. */
+/* Guest-physical address of the nested page tables; 0: shadow paging. */
 static uint64_t nested_cr3;
 
 static void nested_guest_code(void)
@@ -45,7 +45,7 @@ static uint64_t *alloc_table(struct kvm_vm *vm, uint64_t *gpa)
 }
 
 /*
- * The first 3GiB as they are, in pages of 1GiB; then the slot once more, in
+ * An identity mapping of the first 3GiB in pages of 1GiB, then the slot again in
  * pages of 2MiB.
  */
 static uint64_t make_nested_tables(struct kvm_vm *vm)
@@ -113,14 +113,14 @@ TEST_F(nested, exits)
 	uf_enable(uf);
 	for (op = UF_READ; op <= UF_EXEC; op++) {
 		uf_access_exits(uf, 0, op, uf_page(1, op));
-		/* Once is enough, and no neighbour came with it. */
+		/* The second access does not exit, and no neighbour was mapped. */
 		uf_access(uf, 0, op, uf_page(1, op));
 	}
 	uf_access_exits(uf, 0, UF_READ, uf_page(0, 0));
 	uf_access_exits(uf, 0, UF_READ, uf_page(3, UF_VCPU_PAGES - 1));
 }
 
-/* Of the first 16 pages, every other one is missing, from the first one on. */
+/* Among the first 16 pages, those with even numbers are missing. */
 static void access_odd_only(struct uf_vm *uf)
 {
 	int n;
@@ -133,7 +133,7 @@ static void access_odd_only(struct uf_vm *uf)
 	}
 }
 
-/* What the nested guest has mapped goes as well. */
+/* Setting the flag also drops the nested guest's mappings. */
 TEST_F(nested, enable_zaps)
 {
 	struct uf_vm *uf = &self->uf;
@@ -142,7 +142,7 @@ TEST_F(nested, enable_zaps)
 	for (n = 0; n < 16; n++)
 		uf_access(uf, 0, UF_READ, uf_page(1, n));
 
-	/* All of it, as some bits may be set later. */
+	/* It drops all mappings, as bits may be set later. */
 	uf_enable(uf);
 	for (n = 0; n < 16; n += 2)
 		uf_set_bit(uf, uf_page(1, n));

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How fast is guest memory brought on demand, as after a post-copy migration?
+ * The rate at which guest memory is brought on demand, as in post-copy migration.
  *
- * Each vCPU touches each page of a part of memory of its own, and what the mode
- * says brings the page.  Prints one JSON object.  What ends up in memory is
- * verified: nothing is fast by being wrong.
+ * Each vCPU accesses each page of its own part of memory.  The mode determines how
+ * the page is brought.  Prints one JSON object.  The content of memory is verified.
  */
 #include <linux/sizes.h>
 #include <linux/userfaultfd.h>
@@ -28,31 +27,31 @@
 #define BITS_PER_WORD	(8 * sizeof(unsigned long))
 
 /*
- * How pages come.  Where KVM userfault is used together with userfaultfd, the
- * vCPU's thread places the page, and userfaultfd's readers have nothing to do
- * but for accesses that are not a vCPU's.
+ * How pages are brought.  With KVM userfault and userfaultfd together, the vCPU's
+ * thread places the page; userfaultfd's readers serve only accesses that are not a
+ * vCPU's.
  */
 struct perf_mode {
 	const char *name;
 	enum vm_mem_backing_src_type src;
 	int uffd_mode;		/* MISSING, MINOR, or 0 for no userfaultfd */
-	bool many_readers;	/* of the one userfaultfd, one a vCPU */
-	bool many_uffds;	/* one a vCPU, with one reader each */
-	bool userfault;		/* KVM's */
+	bool many_readers;	/* one userfaultfd, one reader per vCPU */
+	bool many_uffds;	/* one userfaultfd per vCPU, with one reader each */
+	bool userfault;		/* KVM userfault */
 };
 
 static const struct perf_mode modes[] = {
-	/* The kernel brings zeroes. */
+	/* The kernel provides zeroes. */
 	{ .name = "none" },
 	{ .name = "missing", .uffd_mode = UFFDIO_REGISTER_MODE_MISSING },
 	{ .name = "missing-readers", .uffd_mode = UFFDIO_REGISTER_MODE_MISSING,
 	  .many_readers = true },
 	{ .name = "missing-multi", .uffd_mode = UFFDIO_REGISTER_MODE_MISSING,
 	  .many_uffds = true },
-	/* The content is there, and is mapped on demand. */
+	/* The content is present, and is mapped on demand. */
 	{ .name = "minor", .uffd_mode = UFFDIO_REGISTER_MODE_MINOR,
 	  .src = VM_MEM_SRC_SHMEM },
-	/* The memory is there, the content is copied into it on demand. */
+	/* The memory is present, and the content is copied into it on demand. */
 	{ .name = "kvm", .userfault = true },
 	{ .name = "kvm-uffd", .uffd_mode = UFFDIO_REGISTER_MODE_MISSING,
 	  .userfault = true },
@@ -69,11 +68,11 @@ struct perf_thread {
 	uint64_t nr_exits;
 };
 
-/* What the guest has to know. */
+/* Parameters for the guest. */
 static struct {
 	uint64_t page_size;
 	uint64_t vcpu_pages;
-	uint64_t content;	/* of a page, less its number; 0: all are 0 */
+	uint64_t content;	/* of page 0; page n has n more; 0: all pages have 0 */
 } args;
 
 static const struct perf_mode *mode = &modes[0];
@@ -92,7 +91,7 @@ static uint64_t page_content(uint64_t page)
 	return args.content ? args.content + page : 0;
 }
 
-/* One write fault a page, whatever the architecture; then the content. */
+/* Cause one write fault per page on any architecture, then check the content. */
 static void guest_code(int id)
 {
 	uint64_t page, i;
@@ -110,7 +109,7 @@ static void guest_code(int id)
 	GUEST_DONE();
 }
 
-/* What would have come from the network, in a buffer of the thread's own. */
+/* The page as received from the network, in the thread's own buffer. */
 static void *received_page(uint64_t page)
 {
 	static __thread uint64_t buffer[SZ_64K / sizeof(uint64_t)];
@@ -143,12 +142,12 @@ static void uffd_place(int uffd, uint64_t page, bool wake)
 		r = ioctl(uffd, UFFDIO_COPY, &copy);
 	}
 
-	/* A reader and a vCPU's thread, or two readers, may do the same. */
+	/* EEXIST: another reader or vCPU thread has placed the page. */
 	TEST_ASSERT(!r || errno == EEXIST, "page %lu can't be placed: errno %d",
 		    page, errno);
 }
 
-/* A reader's work for a fault. */
+/* A userfaultfd reader handles a fault. */
 static int handle_uffd_fault(int uffd_mode, int uffd, struct uffd_msg *msg)
 {
 	uint64_t hva = msg->arg.pagefault.address;
@@ -159,8 +158,8 @@ static int handle_uffd_fault(int uffd_mode, int uffd, struct uffd_msg *msg)
 }
 
 /*
- * The library's memcpy() goes byte by byte, for the guests.  This is how the
- * kernel copies, without help from the processor.
+ * Copy like the kernel does without special instructions.  The library's memcpy()
+ * is for guests and copies byte by byte.
  */
 static void copy_page(uint64_t *to, const uint64_t *from)
 {
@@ -174,7 +173,7 @@ static void copy_page(uint64_t *to, const uint64_t *from)
 	}
 }
 
-/* A vCPU thread's work for an exit. */
+/* A vCPU thread handles a userfault exit. */
 static void handle_exit(uint64_t page)
 {
 	if (mode->uffd_mode)
@@ -183,12 +182,12 @@ static void handle_exit(uint64_t page)
 		copy_page((uint64_t *)(mem + page * args.page_size),
 			  received_page(page));
 
-	/* Others clear bits in the same word; the content comes first. */
+	/* Atomic: others clear bits of this word.  Release: the content comes first. */
 	__atomic_fetch_and(&bitmap[page / BITS_PER_WORD],
 			   ~(1ul << (page % BITS_PER_WORD)), __ATOMIC_RELEASE);
 }
 
-/* Until the guest says something. */
+/* Run the vCPU until the guest makes a ucall. */
 static uint64_t run_vcpu(struct perf_thread *t)
 {
 	struct kvm_run *run = t->vcpu->run;
@@ -206,7 +205,7 @@ static uint64_t run_vcpu(struct perf_thread *t)
 
 	if (get_ucall(t->vcpu, &uc) == UCALL_ABORT)
 		REPORT_GUEST_ASSERT(uc);
-	TEST_ASSERT(uc.cmd, "vCPU %d: the guest said nothing: exit reason %u (%s)",
+	TEST_ASSERT(uc.cmd, "vCPU %d: no ucall: exit reason %u (%s)",
 		    t->id, run->exit_reason, exit_reason_str(run->exit_reason));
 	return uc.cmd;
 }
@@ -218,7 +217,7 @@ static void *vcpu_thread(void *arg)
 	if (pin_threads)
 		kvm_pin_this_task_to_pcpu(t->id % get_nprocs());
 
-	/* Whatever the guest needs besides the memory is mapped by then. */
+	/* This maps everything else that the guest needs. */
 	TEST_ASSERT_EQ(run_vcpu(t), UCALL_SYNC);
 
 	pthread_barrier_wait(&begin_barrier);
@@ -226,7 +225,7 @@ static void *vcpu_thread(void *arg)
 	TEST_ASSERT_EQ(run_vcpu(t), UCALL_DONE);
 	clock_gettime(CLOCK_MONOTONIC, &t->end);
 
-	/* The end of a thread changes the address space: not while others run. */
+	/* Don't end while others run: that changes the address space. */
 	pthread_barrier_wait(&end_barrier);
 	return NULL;
 }
@@ -269,7 +268,7 @@ static void setup_memory(struct kvm_vm *vm)
 	region = memslot2region(vm, PERF_SLOT);
 	mem = region->host_mem;
 
-	/* shmem and its alias have no huge pages unless asked for. */
+	/* Neither shmem nor its alias use huge pages by default. */
 	madvise(mem, nr_pages * args.page_size, MADV_NOHUGEPAGE);
 
 	if (mode->uffd_mode == UFFDIO_REGISTER_MODE_MINOR)
@@ -285,7 +284,7 @@ static void setup_memory(struct kvm_vm *vm)
 		setup_kvm_userfault(vm);
 }
 
-/* The guest has looked at the content, here is what it wrote. */
+/* Check the content and the guest's writes; the guest has checked the content, too. */
 static void verify(uint64_t nr_exits)
 {
 	uint64_t i;
@@ -297,7 +296,7 @@ static void verify(uint64_t nr_exits)
 		TEST_ASSERT_EQ(words[1], i + 1);
 	}
 
-	/* Each page came in the way that the mode is about, and in no other. */
+	/* Each page was brought in the way of this mode, and in no other. */
 	if (mode->userfault) {
 		TEST_ASSERT(nr_exits >= nr_pages, "only %lu exits", nr_exits);
 		TEST_ASSERT_EQ(nr_uffd_faults, 0);
@@ -376,12 +375,12 @@ static void help(const char *name)
 	int i;
 
 	printf("usage: %s [-u MODE] [-v VCPUS] [-b SIZE]\n\n"
-	       " -u: how pages come, one of:", name);
+	       " -u: how pages are brought, one of:", name);
 	for (i = 0; i < ARRAY_SIZE(modes); i++)
 		printf(" %s", modes[i].name);
 	printf("\n"
 	       " -v: number of vCPUs (default: 1)\n"
-	       " -b: memory that each of them touches, as in 256K (default: 4M)\n");
+	       " -b: memory that each vCPU accesses, for example 256K (default: 4M)\n");
 }
 
 int main(int argc, char *argv[])
@@ -415,7 +414,7 @@ int main(int argc, char *argv[])
 	args.vcpu_pages = vcpu_size / args.page_size;
 	args.content = mode->uffd_mode || mode->userfault ? PERF_CONTENT : 0;
 	nr_pages = nr_vcpus * args.vcpu_pages;
-	TEST_ASSERT(args.vcpu_pages, "less than a page a vCPU");
+	TEST_ASSERT(args.vcpu_pages, "less than a page per vCPU");
 	pin_threads = get_nprocs() > 1;
 
 	run();

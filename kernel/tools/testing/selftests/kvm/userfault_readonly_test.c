@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * KVM userfault on a memslot with KVM_MEM_READONLY, while dirty logging and
- * userfault are switched on and off: reads exit for the page, writes exit for the
- * page and are MMIO then.
+ * userfault are switched on and off.  Reads exit for the page; writes exit for the
+ * page first, and then as MMIO.
  */
 #include <pthread.h>
 
@@ -21,7 +21,7 @@ FIXTURE(readonly) {
 	struct uf_vm uf;
 };
 
-/* Was userfault on before?  Then there is another bitmap, or it is switched on. */
+/* Userfault is switched on, or was on before and gets a new bitmap. */
 FIXTURE_VARIANT(readonly) {
 	bool on;
 };
@@ -51,7 +51,7 @@ static void write_is_mmio(struct uf_vm *uf, int page)
 	uf_run_done(uf, 0, 0);
 }
 
-/* Dirty logging is what @from says before, and what @to says afterwards. */
+/* @from and @to are the flag for dirty logging before and after. */
 static void test_exits(struct uf_vm *uf, bool on, uint32_t from, uint32_t to)
 {
 	unsigned long *first = uf->bitmap;
@@ -95,8 +95,8 @@ TEST_F(readonly, exits)
 }
 
 /*
- * vCPUs that read and write all pages, while the flags and the bitmap change.
- * Pages are poisoned as soon as they are marked, until they are served.
+ * vCPUs read and write all pages while the flags and the bitmap change.  Pages are
+ * poisoned from when they are marked until they are served.
  */
 #define STRESS_PAGES	64
 #define POISON		0xdead0000dead0000ull
@@ -104,7 +104,7 @@ TEST_F(readonly, exits)
 static struct uf_vm stress;
 static bool stop;
 
-/* Bits go off one page at a time, and all else happens, under this lock. */
+/* Held for serving a page, and for changing the flags or the bitmap. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t nr_exits, nr_mmio;
 
@@ -119,7 +119,7 @@ static void stress_guest_code(int id)
 
 	while (!READ_ONCE(stop)) {
 		for (n = 0; n < STRESS_PAGES; n++) {
-			/* Each vCPU its own order, all of them meet often. */
+			/* Each vCPU has its own order, so that they often meet. */
 			page = (n * (2 * id + 1) + id) % STRESS_PAGES;
 			if (n % 8 == 0)
 				WRITE_ONCE(*guest_data(page), n);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM userfault while the host takes guest memory away by itself: pages are
- * swapped out, called idle, or lose their memory.  What is marked stays out of
- * reach, and what isn't comes back with its content.
+ * KVM userfault while the host reclaims guest memory: pages are swapped out, marked
+ * idle, or dropped.  Pages whose bits are set stay inaccessible; other pages come
+ * back with their content.
  */
 #include <linux/falloc.h>
 #include <pthread.h>
@@ -16,9 +16,6 @@
 #define MADV_PAGEOUT	21
 #endif
 
-/*
- * What is done to memory.
- */
 static uint64_t pagemap_entry(void *hva)
 {
 	uint64_t entry;
@@ -32,7 +29,7 @@ static uint64_t pagemap_entry(void *hva)
 	return entry;
 }
 
-/* Nowhere in memory, neither mapped nor as what is left to be freed of it. */
+/* Is the page in no memory, neither mapped nor in the swap cache? */
 static bool is_out(struct uf_vm *uf, int page)
 {
 	unsigned char vec;
@@ -48,7 +45,7 @@ static void page_out(struct uf_vm *uf, int page, int npages)
 		    "MADV_PAGEOUT failed: errno %d", errno);
 }
 
-/* Drop the memory, as freed by the guest, or migrated away. */
+/* Drop the memory, as if freed by the guest or migrated away. */
 static void drop(struct uf_vm *uf, int page)
 {
 	struct userspace_mem_region *region = memslot2region(uf->vm, UF_SLOT);
@@ -64,9 +61,9 @@ static void drop(struct uf_vm *uf, int page)
 }
 
 /*
- * Takes the accessed bits off the page's mappings, KVM's as well.  Returns whether
- * it did: not for a page that is elsewhere, is not the first of a huge page, or
- * that the host doesn't count as in use yet.
+ * Clear the accessed bits of the page's mappings, KVM's included.  Returns false for
+ * a page that is not in memory, is not the first of its huge page, or that the host
+ * doesn't count as in use yet.
  */
 static bool mark_idle(struct uf_vm *uf, int page)
 {
@@ -80,9 +77,9 @@ static bool mark_idle(struct uf_vm *uf, int page)
 	fd = open("/sys/kernel/mm/page_idle/bitmap", O_RDWR);
 	TEST_ASSERT(fd >= 0, "no idle page tracking: errno %d", errno);
 	TEST_ASSERT(pwrite(fd, &bit, 8, pfn / 64 * 8) == 8,
-		    "can't call a page idle: errno %d", errno);
+		    "can't mark a page idle: errno %d", errno);
 	TEST_ASSERT(pread(fd, &idle, 8, pfn / 64 * 8) == 8,
-		    "can't tell what is idle: errno %d", errno);
+		    "can't read the idle bits: errno %d", errno);
 	close(fd);
 	return idle & bit;
 }
@@ -99,7 +96,7 @@ FIXTURE_VARIANT_ADD(reclaim, anonymous) { .src = VM_MEM_SRC_ANONYMOUS };
 FIXTURE_VARIANT_ADD(reclaim, huge) { .src = VM_MEM_SRC_ANONYMOUS_THP };
 FIXTURE_VARIANT_ADD(reclaim, shmem) { .src = VM_MEM_SRC_SHMEM };
 
-/* What the host has swapped out, a guest can wait for with interrupts on. */
+/* With interrupts enabled, a guest can wait for pages that the host has swapped out. */
 static void reclaim_guest_code(int id)
 {
 	asm volatile("sti");
@@ -108,7 +105,7 @@ static void reclaim_guest_code(int id)
 
 #define NR_PAGES	32
 
-/* All pages have been mapped, by a huge page if so, and every other one is missing now. */
+/* Map all pages, with a huge page if there is one, then mark every other one. */
 FIXTURE_SETUP(reclaim)
 {
 	struct uf_vm *uf = &self->uf;
@@ -134,13 +131,13 @@ static void page_out_for_sure(struct uf_vm *uf, int page)
 	time_t end = time(NULL) + 20;
 
 	page_out(uf, page, 1);
-	/* Writing to swap takes its time. */
+	/* Writing to swap takes time. */
 	while (!is_out(uf, page) && time(NULL) < end) {
 		usleep(1000);
 		page_out(uf, page, 1);
 		reclaim_some();
 	}
-	TEST_ASSERT(is_out(uf, page), "page %d is still there", page);
+	TEST_ASSERT(is_out(uf, page), "page %d is still in memory", page);
 }
 
 TEST_F_TIMEOUT(reclaim, swapped_out, UF_TIMEOUT)
@@ -157,12 +154,12 @@ TEST_F_TIMEOUT(reclaim, swapped_out, UF_TIMEOUT)
 			uf_access(uf, 0, UF_READ, page);
 			continue;
 		}
-		/* The host isn't asked for what is missing, */
+		/* A missing page is not swapped in. */
 		page_out_for_sure(uf, page);
 		uf_prepare(uf, 0, UF_READ, page);
 		uf_run_exits(uf, 0, page);
 		TEST_ASSERT(is_out(uf, page), "page %d was swapped in", page);
-		/* but for what was served, and is elsewhere again. */
+		/* A page that was served and swapped out again is. */
 		uf_fill_page(uf, page, 4242);
 		page_out_for_sure(uf, page);
 		uf_run_exits(uf, 0, page);
@@ -176,7 +173,7 @@ TEST_F(reclaim, idle)
 	struct uf_vm *uf = &self->uf;
 	int page, nr_idle = 0;
 
-	/* Of a huge page only the first one is called idle. */
+	/* Only the first page of a huge page can be idle. */
 	for (page = 0; page < NR_PAGES; page++)
 		nr_idle += mark_idle(uf, page);
 	TEST_ASSERT_EQ(nr_idle, variant->src == VM_MEM_SRC_ANONYMOUS_THP ? 1 : NR_PAGES);
@@ -210,8 +207,8 @@ TEST_F(reclaim, dropped)
 }
 
 /*
- * vCPUs that count in words of their own, while pages leave for a store, come
- * back from it when a vCPU exits for them, and are reclaimed in all ways.
+ * vCPUs count in words of their own.  Meanwhile pages are moved to a store, come back
+ * when a vCPU exits for them, and are reclaimed in all ways.
  */
 #define STRESS_PAGES	(2 * UF_VCPU_PAGES)
 #define STRESS_SECONDS	6
@@ -223,7 +220,7 @@ static bool stop;
 static uint64_t counts[UF_MAX_VCPUS][STRESS_PAGES];
 static uint64_t guest_ops[UF_MAX_VCPUS];
 
-/* A page leaves and comes back, and the bitmap changes, under this lock. */
+/* Held for moving pages to and from the store, and for changing the bitmap. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint8_t (*store)[SZ_4K];
 static uint64_t nr_exits, nr_swapped, nr_idle;
@@ -265,7 +262,7 @@ static void *stress_vcpu(void *arg)
 	int id = (unsigned long)arg;
 	int r;
 
-	/* Who writes pages to swap comes first, or vCPUs bring all of them back. */
+	/* The writer to swap has priority: otherwise vCPUs swap all pages in again. */
 	TEST_ASSERT(!sched_setscheduler(0, SCHED_IDLE, &param),
 		    "sched_setscheduler() failed: errno %d", errno);
 
@@ -276,7 +273,7 @@ static void *stress_vcpu(void *arg)
 	return NULL;
 }
 
-/* Mark pages that are there, and take them away. */
+/* Mark a range, and move its pages to the store. */
 static void send_pages(int begin, int end, bool drop_memory)
 {
 	unsigned long *old = stress.bitmap;
@@ -322,12 +319,12 @@ static void reclaim_at_random(struct guest_random_state *rng)
 		return;
 	case 2:
 		page_out(&stress, begin, end - begin);
-		/* Until they are written: not all vCPUs have been there by then. */
+		/* Wait until some are written, which not all vCPUs have accessed yet. */
 		usleep(500);
 		reclaim_some();
 		for (page = begin; page < end; page++)
 			nr_swapped += is_out(&stress, page);
-		/* Are they on their way back already? */
+		/* Let vCPUs begin to swap them in. */
 		usleep(guest_random_u32(rng) % 1000);
 		break;
 	}
@@ -347,7 +344,7 @@ static uint64_t total_ops(void)
 	return sum;
 }
 
-/* On a slow kernel, vCPUs may be back at each page before it is out. */
+/* On a slow kernel, vCPUs may access each page before it is swapped out. */
 static bool all_has_happened(void)
 {
 	return READ_ONCE(nr_exits) && nr_swapped && nr_idle;
@@ -363,7 +360,7 @@ static void run_stress(enum vm_mem_backing_src_type src)
 
 	uf_vm_init(&stress, UF_MAX_VCPUS, stress_guest_code, src);
 	memset(stress.mem, 0, UF_SIZE);
-	/* Not a static array, of which the guest would get a copy. */
+	/* Not a static array: the guest would get a copy. */
 	store = malloc(STRESS_PAGES * SZ_4K);
 	TEST_ASSERT(store, "no memory");
 	for (id = 0; id < UF_MAX_VCPUS; id++)

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM userfault in the address space of SMM, next to the memslot that has the
- * same addresses outside of SMM: each has a flag and a bitmap of its own.
+ * KVM userfault in the address space of SMM.  A memslot there and the memslot with
+ * the same addresses outside of SMM each have their own flag and bitmap.
  */
 #include "kvm_test_harness.h"
 #include "kvm_userfault_util.h"
 
 #define SMM_SLOT		((1 << 16) | UF_SLOT)
 
-/* SMRAM is a part of the slot, which no test uses for anything else. */
+/* SMRAM is in a part of the slot that tests use for nothing else. */
 #define SMBASE			(UF_GPA + uf_page(1, 0) * PAGE_SIZE)
 #define HANDLER_OFFSET		0x8000
 #define HANDLER_PAGE		uf_page(1, HANDLER_OFFSET / PAGE_SIZE)
@@ -18,12 +18,12 @@
 #define STATE_REVISION		0x20064
 
 #define SYNC_PORT		0xe
-/* Of a page with code for SMM, which is real mode. */
+/* Where a page has code for SMM, which runs in real mode. */
 #define SMM_CODE_OFFSET		0xc00
 
 FIXTURE(smm) {
-	struct uf_vm uf;	/* what is there outside of SMM, */
-	struct uf_vm smm;	/* and in SMM */
+	struct uf_vm uf;	/* the memory outside of SMM */
+	struct uf_vm smm;	/* the memory in SMM */
 };
 
 FIXTURE_VARIANT(smm) {
@@ -52,7 +52,7 @@ static void smm_set_slot(struct uf_vm *smm, uint32_t flags)
 	uf_set_region(smm, &region);
 }
 
-/* All but what it takes to get into SMM. */
+/* Mark all pages except those that entering SMM needs. */
 static void smm_set_all(struct uf_vm *smm)
 {
 	uf_set_all(smm);
@@ -124,8 +124,8 @@ static void emit_sync_and_rsm(uint8_t *code)
 }
 
 /*
- * The handler makes one access, and leaves SMM after an exit with what it has
- * read in eax.  It runs with segments of 4GiB, that of the code begins at SMBASE.
+ * The handler makes one access, exits with the value in eax, and leaves SMM.  Its
+ * segments have 4GiB; the code segment begins at SMBASE.
  */
 static void write_handler(struct uf_vm *smm, enum uf_op op, int page)
 {
@@ -153,7 +153,7 @@ static void write_handler(struct uf_vm *smm, enum uf_op op, int page)
 	emit_sync_and_rsm(code);
 }
 
-/* The vCPU's next KVM_RUN begins with SMM. */
+/* The vCPU's next KVM_RUN begins in SMM. */
 static void smi(struct uf_vm *smm)
 {
 	struct kvm_vcpu_events events;
@@ -170,17 +170,17 @@ static void assert_in_smm(struct uf_vm *smm)
 		    "the vCPU should be in SMM");
 }
 
-/* SMM has to wait for @page. */
+/* The access in SMM exits for @page. */
 static void smm_run_exits(struct uf_vm *smm, int page)
 {
 	uf_run_exits(smm, 0, page);
 	assert_in_smm(smm);
-	/* Nothing was served, nothing changes. */
+	/* The page was not served: the same exit again. */
 	uf_run_exits(smm, 0, page);
 	assert_in_smm(smm);
 }
 
-/* SMM has got to the end of its handler, what is next is outside. */
+/* The handler gets to its end; the next KVM_RUN leaves SMM. */
 static void smm_run_done(struct uf_vm *smm, int page)
 {
 	struct kvm_vcpu *vcpu = smm->vcpus[0];
@@ -221,7 +221,7 @@ TEST_F(smm, exits)
 		page = uf_page(0, 20 + op);
 		uf_prepare(uf, 0, UF_READ, page);
 		smm_access_exits(smm, op, page);
-		/* Outside of SMM there is no userfault. */
+		/* Outside of SMM, userfault is off. */
 		uf_run_done(uf, 0, uf_content(page));
 		smm_access(smm, op, page);
 		uf_access(uf, 0, UF_READ, page);
@@ -247,8 +247,8 @@ TEST_F(smm, exits_outside)
 	}
 }
 
-/* A bit that is cleared in one of the bitmaps changes nothing in the other. */
-TEST_F(smm, bits_apart)
+/* Clearing a bit in one bitmap does not affect the other one. */
+TEST_F(smm, separate_bits)
 {
 	struct uf_vm *uf = &self->uf, *smm = &self->smm;
 	int page = uf_page(0, 20);
@@ -273,8 +273,8 @@ TEST_F(smm, bits_apart)
 	uf_run_done(uf, 0, uf_content(page));
 }
 
-/* One flag that goes on and off, and what is mapped meanwhile, the other stays. */
-TEST_F(smm, flags_apart)
+/* Switching one flag does not affect the other one, nor its mappings. */
+TEST_F(smm, separate_flags)
 {
 	struct uf_vm *uf = &self->uf, *smm = &self->smm;
 	int n;
@@ -284,11 +284,11 @@ TEST_F(smm, flags_apart)
 		smm_access(smm, UF_READ, uf_page(0, n));
 		uf_run_done(uf, 0, uf_content(uf_page(0, n)));
 	}
-	/* The same part twice, and that of SMM's handler. */
+	/* The same part in both address spaces, and the part with SMM's handler. */
 	TEST_ASSERT_EQ(uf_huge_mappings(uf),
 		       variant->src == VM_MEM_SRC_ANONYMOUS_THP ? 3 : 0);
 
-	/* What SMM had mapped is gone, what there is outside is there. */
+	/* Mappings in SMM are gone, mappings outside of it are not. */
 	smm_set_all(smm);
 	smm_set_slot(smm, KVM_MEM_USERFAULT);
 	for (n = 20; n < 23; n++) {
@@ -316,7 +316,7 @@ TEST_F(smm, flags_apart)
 	uf_run_done(uf, 0, uf_content(uf_page(0, 25)));
 }
 
-/* The first instruction of SMM can be what is missing. */
+/* The page with the handler's first instruction is missing. */
 TEST_F(smm, handler_missing)
 {
 	struct uf_vm *uf = &self->uf, *smm = &self->smm;
@@ -336,8 +336,8 @@ TEST_F(smm, handler_missing)
 }
 
 /*
- * The state is saved and restored by KVM itself, which doesn't exit for that
- * and leaves the bit alone.  When SMM looks at it, it exits.
+ * The page with the saved state is missing.  KVM itself saves and restores it, does
+ * not exit for that, and does not change the bit.  An access from SMM exits.
  */
 TEST_F(smm, state_missing)
 {
@@ -355,7 +355,7 @@ TEST_F(smm, state_missing)
 	smm_access(smm, UF_READ, page);
 	TEST_ASSERT_EQ(*revision, STATE_REVISION);
 	uf_run_done(uf, 0, uf_content(page));
-	TEST_ASSERT(uf_test_bit(smm, STATE_PAGE), "the bit is userspace's");
+	TEST_ASSERT(uf_test_bit(smm, STATE_PAGE), "only userspace may clear the bit");
 
 	*revision = 0;
 	uf_prepare(uf, 0, UF_READ, page);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM userfault: vCPUs that read all of a memslot at once, while userfault is
- * switched on again and again.
+ * KVM userfault: vCPUs read all of a memslot in parallel, while userfault is switched
+ * on again and again.
  *
- * As soon as KVM_MEM_USERFAULT is on with all bits set, the pages are filled
- * with poison.  A vCPU's exit puts the right content back before it clears the
- * page's bit.  So a guest that reads poison got at a page without the exit that
- * was due, or before the page was ready.
+ * Once KVM_MEM_USERFAULT is on with all bits set, the pages are poisoned.  A vCPU
+ * thread that handles an exit restores the page's content, then clears its bit.  So
+ * a guest that reads poison has accessed a page without an exit, or before the page
+ * was ready.
  */
 #include <pthread.h>
 
@@ -19,7 +19,7 @@ static struct uf_vm uf;
 static bool stop;
 static uint64_t guest_rounds[UF_MAX_VCPUS];
 
-/* Bits go off one page at a time, and on for all of them at once. */
+/* Held for clearing a page's bit, and for setting all bits. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t nr_exits[UF_MAX_VCPUS];
 
@@ -36,7 +36,7 @@ static void stress_guest_code(int id)
 
 	while (!READ_ONCE(stop)) {
 		for (n = 0; n < STRESS_PAGES; n++) {
-			/* Each vCPU its own order, all of them meet often. */
+			/* Each vCPU has its own order, so that they often meet. */
 			page = (n * (2 * id + 1) + id) % STRESS_PAGES;
 			words = (uint64_t *)(UF_GVA_4K + page * PAGE_SIZE);
 			for (i = 0; i < nr_words; i += 73)
@@ -66,7 +66,7 @@ static void poison_page(int page)
 		WRITE_ONCE(p[i], POISON);
 }
 
-/* What the exit asks for may have been served by another vCPU meanwhile. */
+/* Another vCPU thread may have served the page meanwhile. */
 static void serve_page(int page)
 {
 	pthread_mutex_lock(&lock);
@@ -92,7 +92,7 @@ static void *vcpu_thread(void *arg)
 	return NULL;
 }
 
-/* Every vCPU has been through all pages, from beginning to end. */
+/* Wait until every vCPU has read all pages, from beginning to end. */
 static void wait_for_guest(void)
 {
 	uint64_t from, *rounds;
@@ -106,7 +106,7 @@ static void wait_for_guest(void)
 	}
 }
 
-/* @round tells apart the kinds of memslot updates that lead to a zap. */
+/* Mark and poison all pages.  @round selects the kind of memslot update that zaps. */
 static void rearm(int round)
 {
 	uint32_t dirty = round & 1 ? KVM_MEM_LOG_DIRTY_PAGES : 0;
@@ -160,7 +160,7 @@ static void run_stress(int nr_vcpus, int nr_rounds)
 		total += nr_exits[id];
 	}
 
-	/* One exit a page and round at least, or userfault wasn't on. */
+	/* At least one exit per page and round, or userfault wasn't on. */
 	TEST_ASSERT(total >= (uint64_t)nr_rounds * STRESS_PAGES,
 		    "%lu exits in %d rounds", total, nr_rounds);
 	pr_info("%d vCPU(s): %d rounds, %lu exits\n", nr_vcpus, nr_rounds, total);

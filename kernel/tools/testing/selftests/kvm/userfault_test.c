@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM userfault: which accesses of a vCPU exit, what the exit says, and what
- * KVM may map.
+ * KVM userfault: which accesses of vCPUs exit, the content of the exit, and which
+ * pages KVM may map.
  */
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -39,7 +39,7 @@ TEST(capability)
 	kvm_vm_free(vm);
 }
 
-/* uf_run_exits() asserts what the exit says: errno, reason, flags, gpa, size. */
+/* uf_run_exits() checks the exit's errno, reason, flags, gpa and size. */
 static void test_exit(struct uf_vm *uf, enum uf_op op)
 {
 	int id;
@@ -65,7 +65,7 @@ TEST_F(userfault, exec_exits)
 	test_exit(&self->uf, UF_EXEC);
 }
 
-/* Bit n is page n of the slot, whichever word of the bitmap it is in. */
+/* Bit n stands for page n of the slot, in whichever word of the bitmap it is. */
 TEST_F(userfault, bit_is_page)
 {
 	static const int pages[] = { 0, 1, 31, 32, 63, 64, 65, 127, 200, 511 };
@@ -90,7 +90,7 @@ TEST_F(userfault, bit_is_page)
 	}
 }
 
-/* The vCPU goes on with what userspace put there during its exit. */
+/* The vCPU sees the content that userspace placed during the exit. */
 TEST_F(userfault, served_page)
 {
 	struct uf_vm *uf = &self->uf;
@@ -103,19 +103,19 @@ TEST_F(userfault, served_page)
 		page = uf_page(id, 7);
 		uf_prepare(uf, id, UF_READ, page);
 		uf_run_exits(uf, id, page);
-		/* Nothing was served, nothing changes. */
+		/* The page was not served: the same exit again. */
 		uf_run_exits(uf, id, page);
 
 		uf_fill_page(uf, page, 4242);
 		uf_clear_bit(uf, page);
 		uf_run_done(uf, id, 4242);
-		/* Once is enough. */
+		/* The second access does not exit. */
 		uf_prepare(uf, id, UF_READ, page);
 		uf_run_done(uf, id, 4242);
 	}
 }
 
-/* A page that one vCPU waits for holds up no other vCPU. */
+/* A vCPU that waits for a page does not block other vCPUs. */
 TEST_F(userfault, vcpus_wait_alone)
 {
 	struct uf_vm *uf = &self->uf;
@@ -141,7 +141,7 @@ static uint64_t mapped_pages(struct uf_vm *uf)
 	return uf_small_mappings(uf) + uf_huge_mappings(uf);
 }
 
-/* Mappings from before the flag must not survive it. */
+/* Setting the flag drops existing mappings. */
 TEST_F(userfault, enable_zaps)
 {
 	struct uf_vm *uf = &self->uf;
@@ -159,10 +159,7 @@ TEST_F(userfault, enable_zaps)
 			uf_access_exits(uf, id, UF_READ, uf_page(id, n));
 }
 
-/*
- * That goes for every page, whatever its bit: userspace may set it after the
- * flag.
- */
+/* It drops those of all pages: userspace may set the bits after the flag. */
 TEST_F(userfault, enable_zaps_clear)
 {
 	struct uf_vm *uf = &self->uf;
@@ -180,7 +177,7 @@ TEST_F(userfault, enable_zaps_clear)
 			uf_access_exits(uf, id, UF_READ, uf_page(id, n));
 }
 
-/* Another bitmap zaps what it marks, and no more than that. */
+/* A new bitmap zaps the pages that it marks, and no others. */
 TEST_F(userfault, other_bitmap_keeps_clear)
 {
 	struct uf_vm *uf = &self->uf;
@@ -193,7 +190,7 @@ TEST_F(userfault, other_bitmap_keeps_clear)
 		for (n = 0; n < 80; n++)
 			uf_access(uf, id, UF_READ, uf_page(id, n));
 
-	/* Runs of one and of more, with ends within words and at their ends. */
+	/* Runs of one page and of more, within words and up to their ends. */
 	uf->bitmap = uf_bitmap_alloc();
 	for (id = 0; id < uf->nr_vcpus; id++) {
 		for (n = 0; n < 80; n++) {
@@ -221,7 +218,7 @@ TEST_F(userfault, other_bitmap_keeps_clear)
 	TEST_ASSERT_EQ(mapped_pages(uf), before - marked);
 }
 
-/* A new bitmap that can't be read is taken for one that marks all. */
+/* A new bitmap that can't be read counts as marking all pages. */
 TEST_F(userfault, unreadable_bitmap_zaps)
 {
 	struct uf_vm *uf = &self->uf;
@@ -243,13 +240,13 @@ TEST_F(userfault, unreadable_bitmap_zaps)
 		uf_access_exits(uf, id, UF_READ, uf_page(id, 0));
 }
 
-/* The pages around a page that gets mapped still exit. */
+/* Mapping a page does not map its neighbours, which still exit. */
 static void test_neighbours(struct uf_vm *uf, uint64_t gva)
 {
 	int id, n;
 
 	uf->gva = gva;
-	/* KVM prefetches only what the guest's page tables call accessed. */
+	/* KVM prefetches only pages that are accessed in the guest's page tables. */
 	for (id = 0; id < uf->nr_vcpus; id++)
 		for (n = 0; n < 8; n++)
 			uf_access(uf, id, UF_READ, uf_page(id, n));
@@ -306,7 +303,7 @@ TEST_F(userfault, pre_fault_stops)
 	uf_enable(uf);
 
 	for (id = 0; id < uf->nr_vcpus; id++) {
-		/* The first KVM_RUN sets up what an earlier ioctl would count. */
+		/* The first KVM_RUN makes mappings that the counts below should include. */
 		uf_access_exits(uf, id, UF_READ, uf_page(id, 100));
 
 		before = mapped_pages(uf);
@@ -321,7 +318,7 @@ TEST_F(userfault, pre_fault_stops)
 		TEST_ASSERT_EQ(run->exit_reason, KVM_EXIT_UNKNOWN);
 		TEST_ASSERT_EQ(mapped_pages(uf), before);
 
-		/* A range that begins well gets so far. */
+		/* A range is mapped up to the first page whose bit is set. */
 		uf_clear_bit(uf, uf_page(id, 0));
 		uf_clear_bit(uf, uf_page(id, 1));
 		do {
@@ -336,7 +333,7 @@ TEST_F(userfault, pre_fault_stops)
 	}
 }
 
-/* With the flag off, the bitmap means nothing. */
+/* With the flag off, the bitmap is ignored. */
 TEST_F(userfault, disabled_is_normal)
 {
 	struct uf_vm *uf = &self->uf;
@@ -357,33 +354,26 @@ TEST_F(userfault, disabled_is_normal)
 	}
 }
 
-/* A bitmap that went away is an error, but not the end of the VM. */
+/* A bitmap that is unmapped causes an error, but the VM stays usable. */
 TEST_F(userfault, unreadable_bitmap)
 {
 	struct uf_vm *uf = &self->uf;
-	struct kvm_run *run;
 	void *p;
-	int id, r;
+	int id;
 
 	uf_set_all(uf);
 	uf_enable(uf);
-	/* Leave an exit behind that a stale kvm_run would repeat. */
+	/* Leave a userfault exit in kvm_run: the error must not look like it. */
 	for (id = 0; id < uf->nr_vcpus; id++) {
 		uf_prepare(uf, id, UF_READ, uf_page(id, 0));
 		uf_run_exits(uf, id, uf_page(id, 0));
 	}
 
 	munmap(uf_bitmap_page(uf), PAGE_SIZE);
-	for (id = 0; id < uf->nr_vcpus; id++) {
-		run = uf->vcpus[id]->run;
-		r = _vcpu_run(uf->vcpus[id]);
-		TEST_ASSERT(r == -1 && errno == EFAULT,
-			    "should be EFAULT, got %d, errno %d", r, errno);
-		TEST_ASSERT(run->exit_reason != KVM_EXIT_MEMORY_FAULT,
-			    "no page was at fault, yet the exit says so");
-	}
+	for (id = 0; id < uf->nr_vcpus; id++)
+		uf_run_unreadable(uf, id);
 
-	/* The same address again, no bit set. */
+	/* Map the same address again, with no bit set. */
 	p = mmap(uf_bitmap_page(uf), PAGE_SIZE, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	TEST_ASSERT_EQ(p, uf_bitmap_page(uf));
@@ -393,13 +383,12 @@ TEST_F(userfault, unreadable_bitmap)
 	}
 }
 
-/* A bitmap in a file that is cut off is one that can't be read, and no SIGBUS. */
+/* A bitmap in a file that is truncated can't be read; there is no SIGBUS. */
 TEST_F(userfault, truncated_bitmap)
 {
 	struct uf_vm *uf = &self->uf;
 	unsigned long *own = uf->bitmap;
-	struct kvm_run *run;
-	int id, fd, r;
+	int id, fd;
 
 	fd = kvm_memfd_alloc(PAGE_SIZE, false);
 	uf->bitmap = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -409,16 +398,11 @@ TEST_F(userfault, truncated_bitmap)
 	TEST_ASSERT(!ftruncate(fd, 0), "ftruncate() failed: errno %d", errno);
 
 	for (id = 0; id < uf->nr_vcpus; id++) {
-		run = uf->vcpus[id]->run;
 		uf_prepare(uf, id, UF_READ, uf_page(id, 0));
-		r = _vcpu_run(uf->vcpus[id]);
-		TEST_ASSERT(r == -1 && errno == EFAULT,
-			    "should give EFAULT, got %d, errno %d", r, errno);
-		TEST_ASSERT(run->exit_reason != KVM_EXIT_MEMORY_FAULT,
-			    "no page is missing");
+		uf_run_unreadable(uf, id);
 	}
 
-	/* What the file gets again is zeroes: nothing is missing. */
+	/* The file gets zeroes again: no page is missing. */
 	TEST_ASSERT(!ftruncate(fd, PAGE_SIZE), "ftruncate() failed: errno %d", errno);
 	for (id = 0; id < uf->nr_vcpus; id++)
 		uf_run_done(uf, id, uf_content(uf_page(id, 0)));
@@ -431,18 +415,16 @@ TEST_F(userfault, truncated_bitmap)
 
 #define TRACEFS		"/sys/kernel/tracing"
 #define TRACE_DIR	TRACEFS "/instances/userfault_test"
-#define TRACE_EVENT(e)	TRACE_DIR "/events/kvm/kvm_userfault_" e "/enable"
 
-static void write_file(const char *path, const char *s)
+static void trace_event(const char *event, const char *enable)
 {
-	int fd = open(path, O_WRONLY);
+	char path[200];
 
-	TEST_ASSERT(fd >= 0, "can't open %s: errno %d", path, errno);
-	test_write(fd, s, strlen(s));
-	close(fd);
+	snprintf(path, sizeof(path), TRACE_DIR "/events/kvm/kvm_userfault_%s/enable", event);
+	TEST_ASSERT(write_file(path, enable), "can't write %s: errno %d", path, errno);
 }
 
-/* Is there an event in the trace that ends in @s? */
+/* Does the trace have an event that ends in @s? */
 static bool trace_has(const char *s)
 {
 	char line[512];
@@ -475,11 +457,11 @@ TEST_F(userfault, tracepoints)
 	    mount("tracefs", TRACEFS, "tracefs", 0, NULL))
 		SKIP(return, "no tracefs");
 
-	/* Left behind by a run that was cut off. */
+	/* An aborted run may have left it behind. */
 	rmdir(TRACE_DIR);
 	TEST_ASSERT(!mkdir(TRACE_DIR, 0700), "mkdir(%s) failed: errno %d", TRACE_DIR, errno);
-	write_file(TRACE_EVENT("exit"), "1");
-	write_file(TRACE_EVENT("resolved"), "1");
+	trace_event("exit", "1");
+	trace_event("resolved", "1");
 
 	uf_set_all(uf);
 	uf_enable(uf);
@@ -502,16 +484,16 @@ TEST_F(userfault, tracepoints)
 			uf_run_done(uf, id, uf_expected(op, page));
 			TEST_ASSERT(trace_has(resolved), "not traced: %s", resolved);
 		}
-		/* What nobody waited for is not resolved. */
+		/* No "resolved" for a page that nobody has waited for. */
 		uf_clear_bit(uf, uf_page(id, 10));
 		uf_access(uf, id, UF_READ, uf_page(id, 10));
 		sprintf(resolved, "kvm_userfault_resolved: vcpu %d gpa 0x%llx", id,
 			UF_GPA + uf_page(id, 10) * PAGE_SIZE);
-		TEST_ASSERT(!trace_has(resolved), "nobody waited: %s", resolved);
+		TEST_ASSERT(!trace_has(resolved), "nobody waited for it: %s", resolved);
 	}
 
-	write_file(TRACE_EVENT("exit"), "0");
-	write_file(TRACE_EVENT("resolved"), "0");
+	trace_event("exit", "0");
+	trace_event("resolved", "0");
 	rmdir(TRACE_DIR);
 }
 
@@ -541,13 +523,13 @@ FIXTURE_TEARDOWN(userfault_huge)
 	uf_vm_free(&self->uf);
 }
 
-/* Huge mappings with a page that is missing go, and come back afterwards. */
+/* Huge mappings with a missing page are dropped, and come back afterwards. */
 TEST_F(userfault_huge, no_huge_mapping)
 {
 	struct uf_vm *uf = &self->uf;
 	int id;
 
-	/* Without the flag there are huge mappings, or this tests nothing. */
+	/* Make sure that there are huge mappings without the flag. */
 	for (id = 0; id < uf->nr_vcpus; id++)
 		uf_access(uf, id, UF_READ, uf_page(id, 0));
 	TEST_ASSERT_EQ(uf_huge_mappings(uf), uf->nr_vcpus);
@@ -571,13 +553,13 @@ TEST_F(userfault_huge, no_huge_mapping)
 #ifdef __x86_64__
 	TEST_ASSERT_EQ(uf_huge_mappings(uf), uf->nr_vcpus);
 #endif
-	/* arm64 lets small mappings be until there is a fault next to them. */
+	/* arm64 keeps small mappings until there is a fault next to them. */
 	for (id = 0; id < uf->nr_vcpus; id++)
 		uf_access(uf, id, UF_READ, uf_page(id, 2));
 	TEST_ASSERT_EQ(uf_huge_mappings(uf), uf->nr_vcpus);
 }
 
-/* A bitmap that replaces another costs nothing where nothing is missing. */
+/* A new bitmap keeps huge mappings without a missing page. */
 TEST_F(userfault_huge, other_bitmap_keeps_clear)
 {
 	struct uf_vm *uf = &self->uf;
@@ -588,14 +570,14 @@ TEST_F(userfault_huge, other_bitmap_keeps_clear)
 		uf_access(uf, id % uf->nr_vcpus, UF_READ, uf_page(id, 0));
 	TEST_ASSERT_EQ(uf_huge_mappings(uf), UF_MAX_VCPUS);
 
-	/* The flag itself drops all. */
+	/* Setting the flag drops all mappings. */
 	uf_enable(uf);
 	TEST_ASSERT_EQ(uf_huge_mappings(uf), 0);
 	for (id = 0; id < UF_MAX_VCPUS; id++)
 		uf_access(uf, id % uf->nr_vcpus, UF_READ, uf_page(id, 0));
 	TEST_ASSERT_EQ(uf_huge_mappings(uf), UF_MAX_VCPUS);
 
-	/* The first and the last bit of a huge page. */
+	/* Mark the first and the last page of a huge page. */
 	uf->bitmap = uf_bitmap_alloc();
 	uf_set_bit(uf, uf_page(1, 0));
 	uf_set_bit(uf, uf_page(2, UF_VCPU_PAGES - 1));
@@ -611,12 +593,12 @@ TEST_F(userfault_huge, other_bitmap_keeps_clear)
 	TEST_ASSERT_EQ(uf_huge_mappings(uf), UF_MAX_VCPUS);
 }
 
-/* Of the huge page of each vCPU, all is there but page @last, which comes last. */
+/* All pages of each vCPU's huge page are present except page @last, which comes last. */
 static void test_huge_when_complete(struct uf_vm *uf, int last)
 {
 	int id, n, other = last ? 0 : 1;
 
-	/* Have the host's huge pages there, and drop their mappings. */
+	/* Make the host allocate huge pages, and drop KVM's mappings. */
 	for (id = 0; id < uf->nr_vcpus; id++)
 		uf_access(uf, id, UF_READ, uf_page(id, 0));
 	TEST_ASSERT_EQ(uf_huge_mappings(uf), uf->nr_vcpus);
@@ -624,7 +606,7 @@ static void test_huge_when_complete(struct uf_vm *uf, int last)
 	uf_enable(uf);
 	TEST_ASSERT_EQ(uf_huge_mappings(uf), 0);
 
-	/* One bit is enough to keep its huge page from being mapped. */
+	/* A single bit prevents a huge mapping. */
 	for (id = 0; id < uf->nr_vcpus; id++) {
 		for (n = 0; n < UF_VCPU_PAGES; n++)
 			if (n != last)
@@ -635,7 +617,7 @@ static void test_huge_when_complete(struct uf_vm *uf, int last)
 	}
 	TEST_ASSERT_EQ(uf_huge_mappings(uf), 0);
 
-	/* Small mappings that are there already make place for a huge one. */
+	/* A huge mapping replaces existing small ones. */
 	for (id = 0; id < uf->nr_vcpus; id++) {
 		uf_clear_bit(uf, uf_page(id, last));
 		uf_run_done(uf, id, uf_content(uf_page(id, last)));
@@ -646,7 +628,7 @@ static void test_huge_when_complete(struct uf_vm *uf, int last)
 	uf_disable(uf);
 }
 
-/* With the flag on, what is there as a whole is mapped as a whole. */
+/* With the flag on, a huge page that is complete is mapped huge. */
 TEST_F(userfault_huge, huge_when_complete)
 {
 	test_huge_when_complete(&self->uf, 0);
@@ -655,8 +637,8 @@ TEST_F(userfault_huge, huge_when_complete)
 }
 
 /*
- * A slot of its own that begins and ends in the middle of huge pages and of
- * words, and is longer than what KVM reads of a bitmap at a time.
+ * Another slot that begins and ends in the middle of huge pages and of words, and
+ * is longer than the chunks in which KVM reads a bitmap.
  */
 #define EDGE_SLOT	11
 #define EDGE_OFFSET	3
@@ -682,7 +664,7 @@ static bool edge_bit(const int *pages, int n, int page)
 
 TEST_F(userfault_huge, edges)
 {
-	/* Ends of the slot, of words, and of what is read at a time. */
+	/* Both ends of the slot, of words, and of chunks. */
 	static const int marked[] = {
 		0, 63, 64, 508, 509, 1020, 2046, 2047, 2048, 2049, 4095, 4096,
 		EDGE_NPAGES - 1,
@@ -718,7 +700,7 @@ TEST_F(userfault_huge, edges)
 
 	for (page = 0; page < EDGE_NPAGES; page++)
 		uf_access(uf, 0, UF_READ, page);
-	/* Whole huge pages: all but what the slot cuts off at both ends. */
+	/* The huge pages that are entirely in the slot. */
 	huge = (EDGE_OFFSET + EDGE_NPAGES) / 512 - 1;
 	TEST_ASSERT_EQ(uf_huge_mappings(uf), huge);
 
@@ -732,10 +714,10 @@ TEST_F(userfault_huge, edges)
 		else
 			uf_access(uf, 0, UF_READ, page);
 	}
-	/* Complete again. */
+	/* All pages are present again. */
 	TEST_ASSERT_EQ(uf_huge_mappings(uf), huge);
 
-	/* So many runs that KVM doesn't tell them apart. */
+	/* So many runs of marked pages that KVM merges them. */
 	edge_update(uf, &region, 0);
 	for (page = 0; page < EDGE_NPAGES; page += 2)
 		uf_set_bit(uf, page);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The median of what was measured several times, for tests that tell what
- * something costs.
+ * The median of several measurements, for tests that measure the cost of something.
  */
 #ifndef SELFTEST_KVM_MEDIAN_H
 #define SELFTEST_KVM_MEDIAN_H
@@ -16,7 +15,10 @@ static inline int kvm_median_compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Of @nr values, which are sorted: some have waited for a timer, say. */
+/*
+ * The median of @nr values, which get sorted.  Unlike the mean, it ignores a few
+ * that have waited for a timer, say.
+ */
 static inline int64_t kvm_median(int64_t *values, int nr)
 {
 	int middle = nr / 2;

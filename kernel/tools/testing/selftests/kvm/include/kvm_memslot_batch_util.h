@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "kvm_host_files.h"
 #include "kvm_util.h"
 #include "test_util.h"
 
@@ -46,33 +47,7 @@ mb_add(struct mb_list *list, uint32_t slot, uint32_t flags, uint64_t gpa, uint64
 	return region;
 }
 
-/* Write a file that is short, of sysfs for example. */
-static inline bool mb_write(const char *path, const char *s)
-{
-	int fd = open(path, O_WRONLY);
-	bool done;
-
-	if (fd < 0)
-		return false;
-	done = write(fd, s, strlen(s)) == strlen(s);
-	close(fd);
-	return done;
-}
-
-/* How many warnings the kernel has given since it booted, if it counts them. */
-static inline int mb_warnings(void)
-{
-	FILE *file = fopen("/sys/kernel/warn_count", "r");
-	int nr = 0;
-
-	if (file) {
-		TEST_ASSERT(fscanf(file, "%d", &nr) == 1, "how many warnings?");
-		fclose(file);
-	}
-	return nr;
-}
-
-/* The caller's errno stays; what is in the list stays, too. */
+/* Try to make the changes once.  Leaves errno and the list to the caller. */
 static inline int __mb_set_once(struct kvm_vm *vm, const struct mb_list *list,
 				uint32_t flags, uint32_t *failed)
 {
@@ -90,17 +65,17 @@ static inline int __mb_set_once(struct kvm_vm *vm, const struct mb_list *list,
 }
 
 /*
- * Allocations that fail: each list is tried again and again, and the next one of
- * the kernel's allocations for it fails each time, until there are no more.  If
- * the kernel can do without one, what comes after it is for the next list.
+ * Allocations that fail: each list is tried again and again.  In the n-th try, the
+ * n-th of the kernel's allocations for it fails, until there are no more.  If a
+ * list succeeds without one of them, the next list continues after that one.
  */
-static void (*mb_failed_to_allocate)(void);	/* called each time; NULL: not tried */
+static void (*mb_failed_to_allocate)(void);	/* called after each failure; NULL: none fail */
 static int mb_fail_nth_fd = -1;
 static int mb_fail_nth_first = 1;
 
 static inline void mb_fail_allocations(void (*failed)(void))
 {
-#define FAIL_ATTR(attr, value) __TEST_REQUIRE(mb_write("/sys/kernel/debug/" attr, value), "no " attr)
+#define FAIL_ATTR(attr, value) __TEST_REQUIRE(write_file("/sys/kernel/debug/" attr, value), "no " attr)
 	FAIL_ATTR("failslab/ignore-gfp-wait", "N");
 	FAIL_ATTR("failslab/verbose", "0");
 	FAIL_ATTR("fail_page_alloc/ignore-gfp-wait", "N");
@@ -112,7 +87,10 @@ static inline void mb_fail_allocations(void (*failed)(void))
 	mb_failed_to_allocate = failed;
 }
 
-/* Returns what is left, which is 0 if that one has failed. */
+/*
+ * Let the @n-th allocation from now on fail, or none if @n is 0.  Returns how many
+ * were left of the last @n, which is 0 if that allocation has failed.
+ */
 static inline int mb_fail_nth(int n)
 {
 	char s[16] = "";
@@ -138,14 +116,14 @@ static inline int __mb_set(struct kvm_vm *vm, const struct mb_list *list, uint32
 		r = __mb_set_once(vm, list, flags, failed);
 		error = errno;
 		if (mb_fail_nth(0)) {
-			/* There are not as many. */
+			/* There are fewer than n allocations. */
 			mb_fail_nth_first = 1;
 			break;
 		}
 		if (!r || error != ENOMEM) {
 			/*
-			 * It can do without that one: go on from there next time.
-			 * The caller knows the error that the list has anyway.
+			 * The kernel can do without that one: continue after it
+			 * next time.  The caller handles any other error.
 			 */
 			mb_fail_nth_first = n + 1;
 			break;
@@ -156,7 +134,7 @@ static inline int __mb_set(struct kvm_vm *vm, const struct mb_list *list, uint32
 	return r;
 }
 
-/* Make all changes, and empty the list. */
+/* Make all changes in one step, and empty the list. */
 static inline void mb_set(struct kvm_vm *vm, struct mb_list *list, uint32_t flags)
 {
 	uint32_t failed;
@@ -167,7 +145,7 @@ static inline void mb_set(struct kvm_vm *vm, struct mb_list *list, uint32_t flag
 	list->nr = 0;
 }
 
-/* The same by as many ioctls. */
+/* Make all changes one by one, and empty the list. */
 static inline void mb_set_one_by_one(struct kvm_vm *vm, struct mb_list *list)
 {
 	for (uint32_t i = 0; i < list->nr; i++)

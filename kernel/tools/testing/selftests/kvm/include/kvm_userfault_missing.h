@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Memory whose pages are missing until a test brings them, so that whoever reads
- * it, KVM included, can be held there.
+ * Memory whose pages are missing until a test places them: a test can make any
+ * reader wait, KVM included.
  */
 #ifndef SELFTEST_KVM_USERFAULT_MISSING_H
 #define SELFTEST_KVM_USERFAULT_MISSING_H
@@ -17,7 +17,7 @@
 #include "processor.h"
 #include "test_util.h"
 
-/* Drop all pages of a range.  Returns a userfaultfd for it, -1 if there is none. */
+/* Drop all pages of a range.  Returns a userfaultfd for it, or -1 without support. */
 static inline int missing_register(void *hva, size_t len)
 {
 	struct uffdio_api api = { .api = UFFD_API };
@@ -40,13 +40,13 @@ static inline int missing_register(void *hva, size_t len)
 	return uffd;
 }
 
-/* Somebody reads the page at @hva, and waits. */
+/* Wait until somebody reads the page at @hva, and has to wait for it. */
 static inline void missing_wait(int uffd, void *hva)
 {
 	struct pollfd pollfd = { .fd = uffd, .events = POLLIN };
 	struct uffd_msg msg;
 
-	TEST_ASSERT(poll(&pollfd, 1, 10000) == 1, "nobody missed the page");
+	TEST_ASSERT(poll(&pollfd, 1, 10000) == 1, "nobody waits for the page");
 	test_read(uffd, &msg, sizeof(msg));
 	TEST_ASSERT_EQ(msg.event, UFFD_EVENT_PAGEFAULT);
 	TEST_ASSERT_EQ(msg.arg.pagefault.address & ~(PAGE_SIZE - 1ull), (unsigned long)hva);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Memory reclaim at will, for tests: swap, and a cgroup that gives up memory.
+ * Memory reclaim on demand: swap, and a cgroup that gives up memory.
  *
- * All of it is the host's, for the time of the test.  However the test ends,
- * other than by SIGKILL, the host is as it was then.
+ * This changes the host for the time of the test.  Unless SIGKILL ends the test,
+ * the changes are undone.
  */
 #ifndef SELFTEST_KVM_USERFAULT_RECLAIM_H
 #define SELFTEST_KVM_USERFAULT_RECLAIM_H
@@ -17,44 +17,19 @@
 #include <sys/stat.h>
 #include <sys/swap.h>
 
+#include "kvm_host_files.h"
 #include "kvm_util.h"
 #include "processor.h"
 #include "test_util.h"
 
-static inline bool write_file(const char *path, const char *s)
-{
-	int fd = open(path, O_WRONLY);
-	bool done;
-
-	if (fd < 0)
-		return false;
-	done = write(fd, s, strlen(s)) == strlen(s);
-	close(fd);
-	return done;
-}
-
-/* A file that is short: what is there, or nothing at all. */
-static inline bool read_file(const char *path, char *s, size_t size)
-{
-	int fd = open(path, O_RDONLY);
-	ssize_t len;
-
-	if (fd < 0)
-		return false;
-	len = read(fd, s, size - 1);
-	close(fd);
-	s[len > 0 ? len : 0] = 0;
-	return len > 0;
-}
-
-/* Swap, in memory: a loop device over a memfd. */
+/* Swap in memory: a loop device over a memfd. */
 #define SWAP_SIZE	(64ul * SZ_1M)
 
 static char swap_path[64];
 static int swap_loop = -1;
 static bool swap_is_on;
 
-/* What mkswap(8) writes.  It stays in memory: it can't be swapped out itself. */
+/* Write a swap header, like mkswap(8), and lock the swap's own memory. */
 static inline bool make_swap(int fd)
 {
 	const uint32_t header[] = { 1 /* version */, SWAP_SIZE / PAGE_SIZE - 1 };
@@ -72,7 +47,7 @@ static inline bool make_swap(int fd)
 
 static inline bool swap_on(void)
 {
-	/* It needs no other end than that of who has it open. */
+	/* The loop device goes away with the last file descriptor. */
 	struct loop_config config = { .info.lo_flags = LO_FLAGS_AUTOCLEAR };
 	int control, nr;
 	bool done;
@@ -106,12 +81,12 @@ static inline void swap_off(void)
 	close(swap_loop);
 }
 
-/* How much is read from swap at a time: 2 to the power of this, in pages. */
+/* The binary logarithm of the number of pages that are read from swap at a time. */
 #define PAGE_CLUSTER	"/proc/sys/vm/page-cluster"
 
 static char page_cluster[16];
 
-/* Only what is asked for shall come back. */
+/* Swap in nothing but the page that is needed. */
 static inline bool readahead_off(void)
 {
 	return read_file(PAGE_CLUSTER, page_cluster, sizeof(page_cluster)) &&
@@ -124,11 +99,11 @@ static inline void readahead_restore(void)
 		write_file(PAGE_CLUSTER, page_cluster);
 }
 
-/* A cgroup for the test and all its memory, which can be told to shrink. */
+/* A cgroup for the test and all its memory, which can be reclaimed on demand. */
 #define CGROUP_ROOT	"/sys/fs/cgroup"
 #define CGROUP		CGROUP_ROOT "/userfault_reclaim_test"
 
-/* The processes of the cgroup that this one was in. */
+/* cgroup.procs of the cgroup that the test came from. */
 static char cgroup_before[PATH_MAX];
 static bool cgroup_memory_was_off;
 
@@ -136,7 +111,7 @@ static inline bool cgroup_find(void)
 {
 	char line[PATH_MAX / 2];
 
-	/* With cgroup v1 there are more lines, and this is not the first. */
+	/* With cgroup v1 there are more lines, and the first one is different. */
 	if (!read_file("/proc/self/cgroup", line, sizeof(line)) ||
 	    strncmp(line, "0::/", 4))
 		return false;
@@ -168,7 +143,7 @@ static inline void cgroup_leave(void)
 	if (!*cgroup_before)
 		return;
 	write_file(cgroup_before, "0");
-	/* A test that is under way when a signal ends this. */
+	/* A signal may have ended this process while a test was running. */
 	write_file(CGROUP "/cgroup.kill", "1");
 	while (rmdir(CGROUP) && errno == EBUSY && tries--)
 		usleep(1000);
@@ -178,7 +153,7 @@ static inline void cgroup_leave(void)
 
 static pid_t reclaim_owner;
 
-/* Each test of a harness is a process of its own, and some end with exit(). */
+/* The harness runs each test in a child process, and some of them call exit(). */
 static inline void reclaim_clean_up(void)
 {
 	if (getpid() == reclaim_owner) {
@@ -194,7 +169,7 @@ static inline void reclaim_end(int sig)
 	_exit(128 + sig);
 }
 
-/* Before the test has any memory that is to be reclaimed. */
+/* Call this before allocating the memory that is to be reclaimed. */
 static inline void reclaim_set_up(void)
 {
 	reclaim_owner = getpid();
@@ -206,10 +181,10 @@ static inline void reclaim_set_up(void)
 	__TEST_REQUIRE(cgroup_enter(), "no cgroup whose memory can be reclaimed");
 }
 
-/* What has been written to swap goes, and then whatever is used least. */
+/* Reclaim pages that have been written to swap, then those that are used least. */
 static inline void reclaim_some(void)
 {
-	/* It may not find as much. */
+	/* Fails if the cgroup has less to reclaim. */
 	write_file(CGROUP "/memory.reclaim", "256K");
 }
 

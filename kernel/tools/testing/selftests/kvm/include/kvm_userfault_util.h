@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A VM with one memslot under test, and a guest that accesses it a word at a
- * time, for the tests of KVM userfault.
+ * For the tests of KVM userfault: a VM with a memslot under test, and a guest that
+ * makes one access at a time to it.
  */
 #ifndef SELFTEST_KVM_USERFAULT_UTIL_H
 #define SELFTEST_KVM_USERFAULT_UTIL_H
@@ -10,11 +10,12 @@
 #include <pthread.h>
 #include <sys/mman.h>
 
+#include "kvm_host_files.h"
 #include "kvm_util.h"
 #include "processor.h"
 #include "test_util.h"
 
-/* The tests are for pages of this size. */
+/* The only page size that the tests support. */
 #ifndef PAGE_SIZE
 #define PAGE_SIZE		((unsigned long)SZ_4K)
 #endif
@@ -22,7 +23,7 @@
 #define UF_MAX_VCPUS		4
 #define UF_SLOT			10
 #define UF_GPA			0x40000000ull
-/* Each vCPU has a part of its own, which one huge page can back and map. */
+/* Each vCPU has its own part, which one huge page can back and map. */
 #define UF_VCPU_PAGES		(SZ_2M / PAGE_SIZE)
 #define UF_NPAGES		(UF_MAX_VCPUS * UF_VCPU_PAGES)
 #define UF_SIZE			(UF_NPAGES * PAGE_SIZE)
@@ -30,13 +31,13 @@
 #define UF_BITMAP_SIZE		(UF_NPAGES / 8)
 
 /*
- * The slot in the guest's page tables: once in 4KiB pages, once in 2MiB pages
- * where KVM may shadow those page tables, as it makes a difference there.
+ * The guest maps the slot twice: in 4KiB pages, and in 2MiB pages where KVM may
+ * shadow the guest's page tables, which makes a difference there.
  */
 #define UF_GVA_4K		0x40000000ull
 #define UF_GVA_2M		0x80000000ull
 
-/* What a vCPU may do to a page. */
+/* The accesses that a vCPU can make. */
 enum uf_op {
 	UF_READ,
 	UF_WRITE,
@@ -44,12 +45,12 @@ enum uf_op {
 };
 
 /*
- * Seconds for what needs real time, or has deadlines of its own: the harness'
- * 30 can be too few where the host is emulated, and busy.
+ * Seconds for tests that take real time or have their own deadlines: the harness's
+ * 30 can be too few if the host is emulated, and busy.
  */
 #define UF_TIMEOUT		300
 
-/* Not at the start of the page, in order to see that exits round down. */
+/* Not at the start of the page: tests check that exits round down. */
 #define UF_DATA_OFFSET		0x128
 #define UF_CODE_OFFSET		0x800
 #define UF_WRITTEN		0x5ull
@@ -58,12 +59,12 @@ struct uf_vm {
 	struct kvm_vm *vm;
 	struct kvm_vcpu *vcpus[UF_MAX_VCPUS];
 	int nr_vcpus;
-	uint64_t gva;		/* where accesses go, */
-	uint64_t gpa;		/* and what exits say it is */
+	uint64_t gva;		/* where the guest accesses the slot */
+	uint64_t gpa;		/* the slot's address in exits */
 	void *mem;
 	unsigned long *bitmap;
-	uint64_t exit_flags;	/* that exits have */
-	long warn_count;
+	uint64_t exit_flags;	/* expected memory_fault.flags */
+	int warnings;		/* of the kernel, before the test */
 };
 
 static struct {
@@ -113,15 +114,15 @@ static inline void uf_put_function(uint8_t *code, uint32_t value)
 	memcpy(code, insns, sizeof(insns));
 }
 
-/* Nothing shadows stage 1. */
+/* KVM does not shadow stage 1: no need for 2MiB pages. */
 static inline void uf_map_2m(struct kvm_vm *vm, uint64_t gva, uint64_t gpa, size_t size)
 {
 	virt_map(vm, gva, gpa, size / PAGE_SIZE);
 }
 
 /*
- * How many leaf entries of stage 2 are on @level, by KVM's dump of all ranges:
- * what is mapped can be read.
+ * The number of leaf entries of stage 2 on @level, from KVM's dump of all ranges.
+ * Mapped ranges are readable.
  */
 static inline uint64_t uf_count_mappings(struct uf_vm *uf, int level, size_t size)
 {
@@ -198,7 +199,7 @@ static inline void *uf_page_hva(struct uf_vm *uf, int page)
 	return uf->mem + page * PAGE_SIZE;
 }
 
-/* Put data and a function into a page, both give @value. */
+/* Put data and a function into a page: both yield @value. */
 static inline void uf_fill_page(struct uf_vm *uf, int page, uint32_t value)
 {
 	uint8_t *p = uf_page_hva(uf, page);
@@ -215,7 +216,7 @@ static inline void uf_fill_all(struct uf_vm *uf)
 		uf_fill_page(uf, i, uf_content(i));
 }
 
-/* The bitmap's end is the mapping's end, so that a read beyond it fails. */
+/* The bitmap ends where its mapping ends, so that a read beyond it fails. */
 static inline unsigned long *uf_bitmap_alloc(void)
 {
 	uint8_t *p;
@@ -259,7 +260,7 @@ static inline void uf_clear_all(struct uf_vm *uf)
 	memset(uf->bitmap, 0, UF_BITMAP_SIZE);
 }
 
-/* As a VMM does it: the page's content is there before its bit goes. */
+/* With release semantics, like a VMM: the page's content is visible first. */
 static inline void uf_clear_bit(struct uf_vm *uf, int page)
 {
 	__atomic_fetch_and(&uf->bitmap[page / UF_BITS_PER_WORD],
@@ -289,7 +290,7 @@ static inline void uf_delete_slot(struct uf_vm *uf)
 	uf_set_region(uf, &region);
 }
 
-/* Change the memslot under test, without asserting anything. */
+/* Try to change the memslot under test; the caller checks the result. */
 static inline int __uf_set_slot(struct uf_vm *uf, uint32_t flags, uint64_t bitmap)
 {
 	struct kvm_userspace_memory_region2 region = *uf_region(uf);
@@ -317,29 +318,10 @@ static inline void uf_disable(struct uf_vm *uf)
 	uf_set_slot(uf, 0);
 }
 
-/* How often the kernel has warned since it booted. */
-static inline long uf_warn_count(void)
-{
-	long count;
-	FILE *f;
-
-	f = fopen("/sys/kernel/warn_count", "r");
-	TEST_ASSERT(f, "no /sys/kernel/warn_count: errno %d", errno);
-	TEST_ASSERT(fscanf(f, "%lx", &count) == 1, "can't read the warn count");
-	fclose(f);
-
-	return count;
-}
-
-/* A WARN_ON_ONCE() that an earlier test set off shall count again. */
+/* Let a WARN_ON_ONCE() warn again that has warned in an earlier test. */
 static inline void uf_clear_warn_once(void)
 {
-	FILE *f = fopen("/sys/kernel/debug/clear_warn_once", "w");
-
-	if (f) {
-		fputs("1", f);
-		fclose(f);
-	}
+	write_file("/sys/kernel/debug/clear_warn_once", "1");
 }
 
 static inline void __uf_vm_init(struct uf_vm *uf, int nr_vcpus, void *guest_code,
@@ -351,7 +333,7 @@ static inline void __uf_vm_init(struct uf_vm *uf, int nr_vcpus, void *guest_code
 	TEST_REQUIRE(getpagesize() == PAGE_SIZE);
 
 	uf_clear_warn_once();
-	uf->warn_count = uf_warn_count();
+	uf->warnings = kernel_warnings();
 
 	uf->nr_vcpus = nr_vcpus;
 	uf->gva = UF_GVA_4K;
@@ -381,16 +363,16 @@ static inline void uf_vm_free(struct uf_vm *uf)
 {
 	kvm_vm_free(uf->vm);
 	uf_bitmap_free(uf->bitmap);
-	TEST_ASSERT_EQ(uf_warn_count(), uf->warn_count);
+	TEST_ASSERT_EQ(kernel_warnings(), uf->warnings);
 }
 
-/* Page @n of the part of the slot that is vCPU @id's. */
+/* Page @n of vCPU @id's part of the slot. */
 static inline int uf_page(int id, int n)
 {
 	return id * UF_VCPU_PAGES + n;
 }
 
-/* Tell the guest what its next access is.  It stays so until it succeeds. */
+/* Set the guest's next access.  It is repeated until it succeeds. */
 static inline void uf_prepare(struct uf_vm *uf, int id, enum uf_op op, int page)
 {
 	uf_cmds[id].op = op;
@@ -398,7 +380,7 @@ static inline void uf_prepare(struct uf_vm *uf, int id, enum uf_op op, int page)
 	sync_global_to_guest(uf->vm, uf_cmds[id]);
 }
 
-/* The access is done, and read or returned @value. */
+/* Run the vCPU: the access succeeds, and has read or returned @value. */
 static inline void uf_run_done(struct uf_vm *uf, int id, uint64_t value)
 {
 	struct kvm_vcpu *vcpu = uf->vcpus[id];
@@ -413,7 +395,7 @@ static inline void uf_run_done(struct uf_vm *uf, int id, uint64_t value)
 	TEST_ASSERT_EQ(uc.args[1], value);
 }
 
-/* KVM_RUN gave @r, which was to be an exit for a page.  Returns for which. */
+/* KVM_RUN returned @r, which must be a userfault exit.  Returns the page. */
 static inline int uf_assert_exit(struct uf_vm *uf, int id, int r)
 {
 	struct kvm_run *run = uf->vcpus[id]->run;
@@ -428,7 +410,7 @@ static inline int uf_assert_exit(struct uf_vm *uf, int id, int r)
 	return (run->memory_fault.gpa - uf->gpa) / PAGE_SIZE;
 }
 
-/* The access has to wait for @page. */
+/* Run the vCPU: it exits for @page. */
 static inline void uf_run_exits(struct uf_vm *uf, int id, int page)
 {
 	struct kvm_run *run = uf->vcpus[id]->run;
@@ -438,19 +420,33 @@ static inline void uf_run_exits(struct uf_vm *uf, int id, int page)
 	TEST_ASSERT_EQ(run->memory_fault.size, PAGE_SIZE);
 }
 
+/* Run the vCPU: KVM_RUN fails with EFAULT, but not for a missing page. */
+static inline void uf_run_unreadable(struct uf_vm *uf, int id)
+{
+	struct kvm_run *run = uf->vcpus[id]->run;
+	int r;
+
+	run->exit_reason = KVM_EXIT_MEMORY_FAULT;
+	r = _vcpu_run(uf->vcpus[id]);
+	TEST_ASSERT(r == -1 && errno == EFAULT, "should give EFAULT, got %d, errno %d",
+		    r, errno);
+	TEST_ASSERT(run->exit_reason != KVM_EXIT_MEMORY_FAULT,
+		    "an unreadable bitmap should not be a userfault exit");
+}
+
 static inline uint64_t uf_expected(enum uf_op op, int page)
 {
 	return op == UF_WRITE ? 0 : uf_content(page);
 }
 
-/* vCPU @id can access @page. */
+/* vCPU @id can access @page without an exit. */
 static inline void uf_access(struct uf_vm *uf, int id, enum uf_op op, int page)
 {
 	uf_prepare(uf, id, op, page);
 	uf_run_done(uf, id, uf_expected(op, page));
 }
 
-/* vCPU @id can't access @page, and can once the page has been served. */
+/* vCPU @id exits for @page, and can access it once the page has been served. */
 static inline void uf_access_exits(struct uf_vm *uf, int id, enum uf_op op, int page)
 {
 	uf_prepare(uf, id, op, page);
@@ -466,7 +462,7 @@ static inline void uf_start_thread(pthread_t *thread, void *(*func)(void *), voi
 	TEST_ASSERT(!r, "pthread_create() failed: error %d", r);
 }
 
-/* What the guest of @id says at its end: that it is done, or what is wrong. */
+/* Check that vCPU @id's guest code has ended without an error. */
 static inline void uf_guest_done(struct uf_vm *uf, int id)
 {
 	struct kvm_vcpu *vcpu = uf->vcpus[id];
