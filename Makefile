@@ -15,60 +15,60 @@ all: prepare
 
 # A guest, migrated by post-copy with userfaultfd and with KVM userfault.
 demo: prepare
-	@scripts/demo.sh
+	@scripts/run/demo.sh
 
 check: prepare
-	@scripts/check.sh $(TESTS)
+	@scripts/check/check.sh $(TESTS)
 
 # The selftests on a kernel that looks for its own mistakes.
 check-debug-kernel: prepare
-	@scripts/check.sh --suite=debug-kernel $(TESTS)
+	@scripts/check/check.sh --suite=debug-kernel $(TESTS)
 
 # Randomized changes of memory regions against a model, for an hour.
 check-fuzz: prepare
-	@scripts/check.sh --suite=fuzz
+	@scripts/check/check.sh --suite=fuzz
 
 # The qtests of ours with a QEMU that looks for its own mistakes.
 check-sanitizers: prepare
-	@scripts/check.sh --suite=sanitizer $(TESTS)
+	@scripts/check/check.sh --suite=sanitizer $(TESTS)
 
 # All of upstream's migration-test.
 check-upstream: prepare
-	@scripts/check.sh --suite=upstream $(TESTS)
+	@scripts/check/check.sh --suite=upstream $(TESTS)
 
 # Migrations at random, with all that may happen to a network.
 soak: prepare
 	$(if $(TOUR),$(if $(SEED),,$(error TOUR is a number of a tour of SEED, which is not given)))
-	@scripts/soak.sh $(or $(N),200) $(SEED) $(TOUR)
+	@scripts/run/soak.sh $(or $(N),200) $(SEED) $(TOUR)
 
 shell: prepare
-	@scripts/shell.sh
+	@scripts/run/shell.sh
 
 bench: prepare
-	@scripts/bench.sh $(ROUNDS)
+	@scripts/bench/demo.sh $(ROUNDS)
 
 # Pages brought on demand, by userfaultfd and by KVM userfault, kernel only.
 bench-userfault: prepare
-	@scripts/bench-userfault.sh $(ROUNDS)
+	@scripts/bench/userfault.sh $(ROUNDS)
 
 # Post-copy with upstream's QEMU against ours.
 bench-postcopy: prepare
-	@scripts/bench-postcopy.sh $(ROUNDS)
+	@scripts/bench/postcopy.sh $(ROUNDS)
 
 # Changes of memslots and memory regions, next to 10 to 32,000 of them.
 bench-memslots: prepare
-	@scripts/bench-memslots.sh $(ROUNDS)
+	@scripts/bench/memslots.sh $(ROUNDS)
 
 refresh:
-	@scripts/hooks.sh qemu refresh
-	@scripts/hooks.sh linux refresh
+	@scripts/setup/hooks.sh qemu refresh
+	@scripts/setup/hooks.sh linux refresh
 
 # New files of ours and changed hooks go into the prepared trees each time.
 prepare: build/reconfigure
-	@scripts/sync.sh
+	@scripts/setup/sync.sh
 
 # What it takes is asked again when the list of it changes.
-build/reconfigure: scripts/deps.list scripts/deps-aarch64.list scripts/upstream.versions
+build/reconfigure: scripts/setup/deps.list scripts/setup/deps-aarch64.list scripts/setup/upstream.versions
 	@if [ -f $@ ]; then sh $@ --install-deps; else ./configure --install-deps; fi
 
 help:

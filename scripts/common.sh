@@ -9,7 +9,7 @@
 build=$root/build
 logs=$build/logs
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/postern
-record=$root/scripts/upstream.versions
+record=$root/scripts/setup/upstream.versions
 default_targets=x86_64-softmmu,aarch64-softmmu
 
 # What the user set for other work must not change how tools word things,

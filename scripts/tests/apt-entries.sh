@@ -8,7 +8,7 @@ set -eu
 . "$(dirname "$0")/tap.sh"
 
 entries() {
-    awk -f "$scripts/apt-entries.awk" "$@"
+    awk -f "$scripts/setup/apt-entries.awk" "$@"
 }
 
 cat >"$work/a.list" <<'END'

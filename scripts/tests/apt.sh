@@ -16,7 +16,7 @@ sources=$XDG_CACHE_HOME/postern/sources
 # shellcheck source=/dev/null
 suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
 apt() {
-    (sh "$top/scripts/apt.sh" "$@" 2>&1) || echo "status $?"
+    (sh "$top/scripts/setup/apt.sh" "$@" 2>&1) || echo "status $?"
 }
 
 # stub COMMAND: whose script is on standard input

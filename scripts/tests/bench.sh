@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# The statistics of benchmarks, bench-stats.awk, and their table.
+# The statistics of benchmarks, stats.awk, and their table.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -10,7 +10,7 @@ set -eu
 # stats LINE...: with blanks for tabs; likewise what comes out
 stats() {
     printf '%s\n' "$@" | tr ' ' '\t' |
-        awk -v base=slow -f "$scripts/bench-stats.awk" | tr '\t' ' '
+        awk -v base=slow -f "$scripts/bench/stats.awk" | tr '\t' ' '
 }
 
 is "median, least, most, of an odd number, in any order" \
@@ -38,7 +38,7 @@ is "one whose base failed has no ratio" \
 2 a 1 0 5 5 5 - - -"
 is "runs that are missing count as failed" \
     "$(printf '1\t2\ta\t5\n1\t2\tb\tfailed\n' |
-        awk -v base=slow -v expected=3 -f "$scripts/bench-stats.awk" | cut -f1-5 | tr '\t' ' ')" \
+        awk -v base=slow -v expected=3 -f "$scripts/bench/stats.awk" | cut -f1-5 | tr '\t' ' ')" \
     "2 a 3 2 5
 2 b 3 3 -"
 is "large numbers stay whole" "$(stats '1 2 a 1234567890')" \
@@ -48,7 +48,7 @@ is "large numbers stay whole" "$(stats '1 2 a 1234567890')" \
 table() {
     printf '%s\n' "$@" | tr ' ' '\t' |
         awk -v group=vCPUs -v value=pages/s -v base=slow -v seed="$work/seed" \
-            -f "$scripts/bench-table.awk"
+            -f "$scripts/bench/table.awk"
 }
 
 printf '2\ta\t1.234\n' >"$work/seed"
@@ -81,8 +81,8 @@ is "and so where it is the first group's, in its column" \
 runs() {
     _metric=$1
     shift
-    printf '%s\n' "$@" | awk -v metric="$_metric" -f "$scripts/bench-field.awk" \
-        -f "$scripts/bench-postcopy-runs.awk" | tr '\t' '|'
+    printf '%s\n' "$@" | awk -v metric="$_metric" -f "$scripts/bench/field.awk" \
+        -f "$scripts/bench/postcopy-runs.awk" | tr '\t' '|'
 }
 
 run='{"round": 2, "vcpus": 4, "mode": "plain", "limit_mib_s": 0, "delay_us": 30, "side": "upstream", '
@@ -100,13 +100,12 @@ is "post-copy: a limit makes another group" \
 is "post-copy: both sides, and the ratio; what there is none of" \
     "$(printf '%s\n' 'g upstream 1 0 200 100 300 1 1 1' 'g postern 1 0 50 40 60 0.25 0.2 0.3' \
         'h upstream 1 0 3 3 3 1 1 1' | tr ' ' '\t' |
-        awk -f "$scripts/bench-postcopy-table.awk" | tail -n +2 | tr -s ' ')" \
+        awk -f "$scripts/bench/postcopy-table.awk" | tail -n +2 | tr -s ' ')" \
     " g 200 (100..300) 50.00 (40.00..60.00) 0.25 (0.20..0.30)
  h 3.00 (3.00..3.00) - -"
 
-# bench-userfault.sh, with the selftests and what starts them played by scripts
+# userfault.sh, with the selftests and what starts them played by scripts
 make_checkout
-cp "$scripts/bench-userfault-seed.list" "$top/scripts/"
 mkdir -p "$top/build/meson/testbed" "$top/build/linux/selftests" "$work/bin"
 cat >"$top/build/meson/testbed/testbed" <<'END'
 #!/bin/sh
@@ -137,7 +136,7 @@ export PATH="$work/bin:$PATH" BROKEN=none-none SILENT=none-none LOST_L1="$work/l
 # bench ARG...: sets said and status
 bench() {
     status=0
-    said=$("$top/scripts/bench-userfault.sh" "$@" 2>&1) || status=$?
+    said=$("$top/scripts/bench/userfault.sh" "$@" 2>&1) || status=$?
 }
 
 json=$top/build/bench-userfault.json

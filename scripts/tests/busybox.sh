@@ -13,10 +13,10 @@ export XDG_CACHE_HOME
 binaries=$XDG_CACHE_HOME/postern/binaries
 result=$top/build/busybox-aarch64
 busybox() {
-    (sh "$top/scripts/busybox.sh" "$@" 2>&1) || echo "status $?"
+    (sh "$top/scripts/setup/busybox.sh" "$@" 2>&1) || echo "status $?"
 }
 
-echo 'exit 1' >"$top/scripts/apt.sh"
+echo 'exit 1' >"$top/scripts/setup/apt.sh"
 said=$(busybox)
 matches "without the archive it says what else there is" "$said" '--aarch64-busybox.*--target-list'
 matches "which is an error" "$said" '^status 1$'
@@ -71,7 +71,7 @@ printf 'Package: some\nVersion: 1\nArchitecture: all\nMaintainer: none\nDescript
     >"$work/package/DEBIAN/control"
 echo packaged >"$work/package/usr/bin/busybox"
 dpkg-deb -b "$work/package" "$work/deb" >/dev/null
-cat >"$top/scripts/apt.sh" <<END
+cat >"$top/scripts/setup/apt.sh" <<END
 echo "\$*" >>"$work/called"
 mkdir -p "$binaries"
 cd "$binaries"

@@ -11,7 +11,6 @@ make_checkout
 PATH=$work/bin:$PATH WORK=$work LOG=$top/build/meson/meson-logs/testlog.json
 export PATH WORK LOG
 mkdir -p "$work/bin" "${LOG%/*}"
-cp "$scripts/test-summary.py" "$top/scripts/"
 
 cat >"$work/bin/ninja" <<'END'
 #!/bin/sh
@@ -39,14 +38,14 @@ esac
 END
 # shellcheck disable=SC2016 # for that script
 printf '#!/bin/sh\necho "qemu $1" >>"$WORK/built"\n[ "$1" != "${BROKEN:-}" ]\n' \
-    >"$top/scripts/build-qemu.sh"
-chmod +x "$work/bin/ninja" "$work/bin/meson" "$top/scripts/build-qemu.sh"
+    >"$top/scripts/build/qemu.sh"
+chmod +x "$work/bin/ninja" "$work/bin/meson" "$top/scripts/build/qemu.sh"
 
 # check [ARGUMENT]...: what it has built, and its last line
 check() {
     rm -f "$work/built"
     _status=0
-    _said=$(sh "$top/scripts/check.sh" "$@" 2>&1) || _status=$?
+    _said=$(sh "$top/scripts/check/check.sh" "$@" 2>&1) || _status=$?
     printf '%s; ' "$(tr '\n' ' ' <"$work/built")" "$_status"
     printf '%s\n' "$_said" | tail -n 1
 }

@@ -10,17 +10,17 @@ set -eu
 make_checkout
 POSTERN_NEED_ARCHIVE=0
 export POSTERN_NEED_ARCHIVE
-echo 'exit 1' >"$top/scripts/apt.sh"
+echo 'exit 1' >"$top/scripts/setup/apt.sh"
 echo x86_64-softmmu >"$top/build/target-list"
-echo 'tool no-such-cross-tool cross-package' >"$top/scripts/deps-aarch64.list"
+echo 'tool no-such-cross-tool cross-package' >"$top/scripts/setup/deps-aarch64.list"
 deps() {
-    (sh "$top/scripts/deps.sh" "$1" 2>&1) || echo "status $?"
+    (sh "$top/scripts/setup/deps.sh" "$1" 2>&1) || echo "status $?"
 }
 
 # with KIND NAME: of which there are two, one of them missing
 with() {
     printf '# kind name package\ntool sh dash\n%s %s some-package\n' "$1" "$2" \
-        >"$top/scripts/deps.list"
+        >"$top/scripts/setup/deps.list"
 }
 
 with tool sh
@@ -50,11 +50,11 @@ matches "which it says when it cannot be installed, too" "$(deps install)" \
     '^cross-package: for aarch64 only; ./configure --target-list=x86_64-softmmu '
 
 with tool no-such-tool
-echo '# kind name package' >"$top/scripts/deps-aarch64.list"
+echo '# kind name package' >"$top/scripts/setup/deps-aarch64.list"
 is "but not of what is needed anyway" "$(deps check | grep -c -e --target-list)" 0
 
 with tool sh
-echo 'tool no-such-apt apt' >"$top/scripts/deps-archive.list"
+echo 'tool no-such-apt apt' >"$top/scripts/setup/deps-archive.list"
 is "the archive is not needed for nothing" "$(deps check)" ""
 POSTERN_NEED_ARCHIVE=busybox
 said=$(deps check)

@@ -10,7 +10,7 @@ set -eu
 make_checkout
 src=$top/build/qemu/src
 hooks() {
-    (sh "$top/scripts/hooks.sh" qemu "$1" 2>&1) || echo "failed"
+    (sh "$top/scripts/setup/hooks.sh" qemu "$1" 2>&1) || echo "failed"
 }
 
 # hook NAME FILE OLD NEW: one that changes a line

@@ -10,7 +10,7 @@ set -eu
 make_checkout
 src=$top/build/qemu/src
 lay() {
-    (sh "$top/scripts/lay.sh" qemu 2>&1) || echo "failed"
+    (sh "$top/scripts/setup/lay.sh" qemu 2>&1) || echo "failed"
 }
 
 mkdir -p "$top/accel/kvm" "$top/docs" "$src/accel/kvm"

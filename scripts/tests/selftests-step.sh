@@ -22,7 +22,7 @@ compiler 1.0
 chmod +x "$work/bin/ccache" "$work/bin/some-cc"
 
 # As make does, it makes what is not there.
-cat >"$top/scripts/build-selftests.sh" <<'END'
+cat >"$top/scripts/build/selftests.sh" <<'END'
 mkdir -p "$2/lib" "$2/headers/usr" "$2/tools"
 for file in a_test lib/a.o headers/usr/a.h tools/a.h; do
     [ -e "$2/$file" ] || { echo made >"$2/$file" && echo "$file" >>"$WORK/made"; }
@@ -36,7 +36,7 @@ export WORK
 made() {
     : >"$work/made"
     touch -d '2000-01-01' "$stamp"
-    sh "$top/scripts/selftests-step.sh" x86 "$stamp" >/dev/null 2>&1 || echo "status $?"
+    sh "$top/scripts/build/selftests-step.sh" x86 "$stamp" >/dev/null 2>&1 || echo "status $?"
     tr '\n' ' ' <"$work/made"
     [ "$(date -r "$stamp" +%Y)" = 2000 ] || echo touched
 }
@@ -55,7 +55,7 @@ is "once" "$(again)" ""
 CFLAGS=-O0
 export CFLAGS
 is "with other flags as well" "$(again)" "a_test lib/a.o touched"
-echo '# edited' >>"$top/scripts/build-selftests.sh"
+echo '# edited' >>"$top/scripts/build/selftests.sh"
 is "and when it is built in another way" "$(again)" "a_test lib/a.o touched"
 is "once" "$(again)" ""
 rm "$out/a_test"

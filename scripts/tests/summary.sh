@@ -15,7 +15,7 @@ entry() {
 
 # summary [STATUS]: with this status of "meson test"
 summary() {
-    python3 "$scripts/test-summary.py" "$work/log" "$work/logs" "${1:-0}" || echo "status $?"
+    python3 "$scripts/check/test-summary.py" "$work/log" "$work/logs" "${1:-0}" || echo "status $?"
 }
 
 {

@@ -36,11 +36,11 @@ skip() {
     echo "ok $cases - $1 # SKIP $2"
 }
 
-# a checkout of its own for the scripts, as far as they look at it
+# make_checkout: copies the scripts to a checkout of their own, $top
 make_checkout() {
     top=$work/checkout
-    mkdir -p "$top/scripts" "$top/build/qemu/src" "$top/patches"
-    cp "$scripts"/*.sh "$scripts"/*.awk "$scripts"/upstream.versions "$top/scripts/"
+    mkdir -p "$top/build/qemu/src" "$top/patches"
+    cp -r "$scripts" "$top/scripts"
 }
 
 done_testing() {

@@ -11,12 +11,13 @@ make_checkout
 cp "$scripts/../configure" "$top/"
 # What configure has done for it: all of it well, or not.  They tell which list
 # they see.
-for step in deps unpack busybox sync build-qemu; do
+steps='setup/deps setup/unpack setup/busybox setup/sync build/qemu'
+for step in $steps; do
     cat >"$top/scripts/$step.sh" <<END
 root=$top
 . "$top/scripts/common.sh"
-target_list >"$work/seen-$step"
-[ ! -e "$work/fails-$step" ]
+target_list >"$work/seen-${step#*/}"
+[ ! -e "$work/fails-${step#*/}" ]
 END
 done
 mkdir -p "$top/build/meson"
@@ -58,7 +59,8 @@ is "the same again leaves the file alone" "$(date -r "$top/build/target-list" +%
 
 configure --target-list=x86_64-softmmu >/dev/null
 before=$(cat "$top/build/reconfigure")
-for step in deps unpack busybox sync build-qemu; do
+for step in $steps; do
+    step=${step#*/}
     touch "$work/fails-$step"
     matches "a $step that fails is an error" "$(configure)" '^status 1$'
     is "it was for the new list" "$(cat "$work/seen-$step")" x86_64-softmmu,aarch64-softmmu
@@ -73,7 +75,7 @@ is "when all goes well all see the new one" "$(cat "$work"/seen-* | sort | uniq 
 is "which is then in effect" "$(targets)" "$both"
 
 # What deps.sh is told of the archive, with QEMU's source there.
-echo "echo \"\$POSTERN_NEED_ARCHIVE\" >'$work/need'" >"$top/scripts/deps.sh"
+echo "echo \"\$POSTERN_NEED_ARCHIVE\" >'$work/need'" >"$top/scripts/setup/deps.sh"
 # need [ARGUMENT]...: of configure
 need() {
     configure "$@" >/dev/null

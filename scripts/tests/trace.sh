@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What trace-*.awk make of a trace, and how trace-l1.sh ends.
+# What *.awk make of a trace, and how instructions.sh ends.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -46,7 +46,7 @@ kernel=ffffffff8100
 
 # trace WHAT
 trace() {
-    awk -f "$scripts/trace-symbols.awk" -f "$scripts/trace-$1.awk" \
+    awk -f "$scripts/trace/symbols.awk" -f "$scripts/trace/$1.awk" \
         "$work/program" "$work/System.map" "$work/trace"
 }
 
@@ -112,7 +112,7 @@ cat >"$work/log" <<'END'
 12@1700000001.001090:postcopy_fault_vcpu_end cpu_index 1 came 1
 END
 faults() {
-    sort -t @ -k 2 "$1" | awk -f "$scripts/trace-faults.awk"
+    sort -t @ -k 2 "$1" | awk -f "$scripts/trace/faults.awk"
 }
 said=$(faults "$work/log")
 matches "a part of a page's way" "$said" '^  waits in the queue +1 +40 +40 +40$'
@@ -125,7 +125,7 @@ matches "and nothing else" "$(printf '%s\n' "$said" | wc -l)" '^13$'
 : >"$work/log"
 matches "a log without a fault is an error" "$(faults "$work/log" 2>&1 || echo failed)" '^failed$'
 
-# trace-l1.sh, with a testbed and a QEMU played by scripts
+# instructions.sh, with a testbed and a QEMU played by scripts
 make_checkout
 mkdir -p "$top/build/meson/testbed" "$top/build/qemu/out"
 cat >"$top/build/meson/testbed/testbed" <<'END'
@@ -153,7 +153,7 @@ trace_l1() {
     L1=$1
     export L1
     shift
-    { timeout 60 "$top/scripts/trace-l1.sh" "$@" 2>&1 && echo good; } || echo "status $?"
+    { timeout 60 "$top/scripts/trace/instructions.sh" "$@" 2>&1 && echo good; } || echo "status $?"
 }
 
 matches "a trace is made between two words to the monitor" \

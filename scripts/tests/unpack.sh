@@ -10,9 +10,9 @@ set -eu
 make_checkout
 rmdir "$top/build/qemu/src"
 linux=$top/build/linux/src
-tested=$(awk '$1 == "linux" { print $3 }' "$top/scripts/upstream.versions")
+tested=$(awk '$1 == "linux" { print $3 }' "$top/scripts/setup/upstream.versions")
 unpack() {
-    (sh "$top/scripts/unpack.sh" linux "$@" 2>&1) || echo "status $?"
+    (sh "$top/scripts/setup/unpack.sh" linux "$@" 2>&1) || echo "status $?"
 }
 
 # tree DIR: a tree of Linux, as far as unpack.sh looks at it

@@ -1,0 +1,48 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# check.sh [OPTION-OF-MESON-TEST]...: runs the tests, as many as fit at a
+# time, and tells what came of them.  With --suite=NAME or names of tests,
+# only those.
+
+set -eu
+
+root=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=scripts/common.sh
+. "$root/scripts/common.sh"
+
+# Each boots a machine of its own, with some gigabytes of memory.
+processes=2
+
+cd "$root"
+build() {
+    ninja -C "$build/meson" "$@" || die "the build failed; no test was run"
+}
+
+# runs SUITE: is one of its tests among those to be run?  That is for Meson to say.
+runs() {
+    printf '%s\n' "$listed" | grep -q ":$1"
+}
+
+build all meson-test-prereq
+# Meson would build for any test what one depends on, so the tests of these
+# suites do not depend on what they alone need.
+listed=$(meson test -C "$build/meson" --no-rebuild --list "$@" 2>/dev/null) || listed=
+if runs debug-kernel; then
+    build linux-debug.stamp
+fi
+if runs sanitizer; then
+    for variant in --asan --tsan; do
+        "$root/scripts/build/qemu.sh" $variant build x86_64 ||
+            die "the build failed; no test was run"
+    done
+fi
+
+testlog=$build/meson/meson-logs/testlog.json
+rm -f "$testlog"
+rm -rf "$logs/tests"
+# What failed is told below, with reasons.
+status=0
+meson test -C "$build/meson" --no-rebuild --num-processes "$processes" "$@" || status=$?
+[ -f "$testlog" ] || die "no test was run"
+python3 "$root/scripts/check/test-summary.py" "$testlog" "$logs/tests" "$status"
