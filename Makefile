@@ -49,15 +49,15 @@ bench: prepare
 
 # Pages brought on demand, by userfaultfd and by KVM userfault, kernel only.
 bench-userfault: prepare
-	@scripts/bench/userfault.sh $(ROUNDS)
+	@scripts/bench/bench.py userfault $(ROUNDS)
 
 # Post-copy with upstream's QEMU against ours.
 bench-postcopy: prepare
-	@scripts/bench/postcopy.sh $(ROUNDS)
+	@scripts/bench/bench.py postcopy $(ROUNDS)
 
 # Changes of memslots and memory regions, next to 10 to 32,000 of them.
 bench-memslots: prepare
-	@scripts/bench/memslots.sh $(ROUNDS)
+	@scripts/bench/bench.py memslots $(ROUNDS)
 
 refresh:
 	@scripts/setup/hooks.sh qemu refresh

@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# demo.sh [ROUNDS]: the demo's two migrations ROUNDS times (5), each time in
-# the other order, of one guest in one boot of L1.  Prints the median of each
-# figure, with the least and the most.
+# demo.sh [ROUNDS]: repeats the demo's two migrations ROUNDS times (5), of one
+# guest in one boot of L1, in the other order each time.  Prints the median of
+# each figure, with the least and the most.
 
 set -eu
 

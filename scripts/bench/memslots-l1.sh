@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# memslots-l1.sh ROUND PART SLOTS UPSTREAM-MAX: what memslots.sh runs
-# in L1, for one round of one part of the benchmark (see there).  Prints a JSON
-# object for each figure, with "failed" in it where a run did.  Ends with "all
-# runs made", however they went.
+# memslots-l1.sh ROUND PART SLOTS UPSTREAM-MAX: the part of "bench.py memslots"
+# that runs in L1: one round of one part of the benchmark.
+#
+# Prints a JSON object for each figure, with "failed" in it if the run failed.
+# The last line is "all runs made", even if runs failed.
 
 set -u
 
@@ -12,7 +13,7 @@ round=$1 part=$2 slots=$3 upstream_max=$4
 cd "$(dirname "$0")/../.." || exit
 selftests=build/linux/selftests
 
-# seed SLOTS TEST ROW: a row of the seed's table, by the program that made it
+# seed SLOTS TEST ROW: a row of the seed's table, by the same program
 seed() {
     _said=$("$selftests/memslot_perf_test" -s "$1" -f "$2" -e "$2" -l 1 -r 1 2>&1)
     printf '%s\n' "$_said" | awk -v slots="$1" -v row="$3" '
@@ -27,10 +28,10 @@ seed() {
         END { if (!said) printf "{\"op\": \"%s\", \"slots\": %s, \"failed\": true}\n", row, slots }'
 }
 
-# 0..4 are map, unmap, unmap chunked (2M), move active, move inactive
+# Tests 0..4 are map, unmap, unmap chunked (2M), move active, move inactive
 seed_rows() {
     for n in $(echo "$slots" | tr , ' '); do
-        # With more there is no room for what it maps; so did the seed.
+        # More do not fit into the memory that the test maps; the seed did likewise.
         if [ "$n" -gt 8194 ]; then map=8194; else map=$n; fi
         seed "$map" 0 map | sed "s/\"slots\": $map/\"slots\": $n/"
         seed "$n" 1 unmap

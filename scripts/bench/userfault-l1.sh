@@ -1,10 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# userfault-l1.sh ROUND PART: what userfault.sh runs in L1, for one
-# round of one part of the benchmark (see there).  Prints a JSON object for each
-# run, with "failed" in it where the run did, and what that said.  Ends with "all
-# runs made", however they went.
+# userfault-l1.sh ROUND PART: the part of "bench.py userfault" that runs in L1:
+# one round of one part of the benchmark.
+#
+# Prints a JSON object for each run.  A failed run has "failed" in it, and the
+# first lines of its output below it.  The last line is "all runs made", even if
+# runs failed.
 
 set -u
 
@@ -22,23 +24,23 @@ reversed() {
     echo "$_reversed"
 }
 
-# one WHAT PROGRAM [ARG]...: WHAT is how a run that failed is told
+# one MEMBERS PROGRAM [ARG]...: a run; if it fails, its object has MEMBERS
 one() {
-    _what=$1
+    _members=$1
     shift
     _said=$(timeout 120 "$@" 2>&1)
     _status=$?
     if [ "$_status" != 0 ]; then
-        echo "{$_what, \"failed\": $_status}"
+        echo "{$_members, \"failed\": $_status}"
     elif ! printf '%s\n' "$_said" | grep '^{'; then
-        echo "{$_what, \"failed\": \"no output\"}"
+        echo "{$_members, \"failed\": \"no output\"}"
     else
         return
     fi
     printf '%s\n' "$_said" | head -n 20 | sed 's/^/    | /'
 }
 
-# bring MODE VCPUS KIB: a run of userfault_perf_test, with so much a vCPU
+# bring MODE VCPUS KIB: a run of userfault_perf_test, with KIB for each vCPU
 bring() {
     one "\"mode\": \"$1\", \"vcpus\": $2" \
         ./userfault_perf_test -u "$1" -v "$2" -b "${3}K"
@@ -52,7 +54,7 @@ fi
 
 case $part in
 icount)
-    # As much altogether, so that it takes as long with 64 vCPUs as with 1.
+    # The total is constant, so 64 vCPUs take as long as 1.
     for vcpus in 1 2 4 8 16 32 64; do
         for mode in $modes; do
             bring "$mode" "$vcpus" $((16384 / vcpus))

@@ -7,9 +7,9 @@
 #   build/linux/src        Linux with our files and hooks
 #   build/linux-stock/src  the same Linux as it came
 #   build/qemu-stock/src   the same QEMU as it came; only where it is measured
-#                          (scripts/bench/postcopy.sh)
+#                          (scripts/bench/bench.py postcopy)
 #   build/qemu-testdev/src the same again, but with our memory-testdev
-#                          (scripts/bench/memslots.sh)
+#                          (scripts/bench/bench.py memslots)
 
 # shellcheck disable=SC2034,SC2154 # used, and root set, by the scripts that source this file
 trees='qemu linux linux-stock'

@@ -6,7 +6,7 @@
 # such as --vcpus=2 --delays=0 --limits=8.  It migrates by post-copy and by
 # postcopy-preempt; the table has one part for each.
 #
-# Wants what bench/postcopy.sh has built.
+# Wants what scripts/bench/bench.py postcopy has built.
 
 set -eu
 
@@ -17,7 +17,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 [ $# -gt 0 ] || die "usage: $0 BENCH-OPTION..."
 upstream=$build/qemu-stock/out/qemu-system-x86_64
 ours=$build/qemu/out/qemu-system-x86_64
-[ -x "$upstream" ] || die "no $upstream: run scripts/bench/postcopy.sh first"
+[ -x "$upstream" ] || die "no $upstream: run scripts/bench/bench.py postcopy first"
 
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
