@@ -246,7 +246,7 @@ bench userfault icount icount
 matches "a part that is named twice" "$status $said" '^1 .*usage: '
 bench
 matches "no benchmark" "$status $said" '^1 .*usage: '
-for slots in x 1,,2 ,1 1,; do
+for slots in x 1,,2 ,1 '1,'; do
     SLOTS=$slots bench memslots
     matches "SLOTS=$slots" "$status $said" '^1 .*SLOTS is a list of numbers'
     DELAYS=$slots bench postcopy

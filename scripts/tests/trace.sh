@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What *.awk make of a trace, and how instructions.sh ends.
+# What trace.py makes of a trace, and how instructions.sh ends.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -46,8 +46,7 @@ kernel=ffffffff8100
 
 # trace WHAT
 trace() {
-    awk -f "$scripts/trace/symbols.awk" -f "$scripts/trace/$1.awk" \
-        "$work/program" "$work/System.map" "$work/trace"
+    "$scripts/trace/trace.py" "$1" "$work/program" "$work/System.map" "$work/trace"
 }
 
 said=$(trace profile)
@@ -112,7 +111,7 @@ cat >"$work/log" <<'END'
 12@1700000001.001090:postcopy_fault_vcpu_end cpu_index 1 came 1
 END
 faults() {
-    sort -t @ -k 2 "$1" | awk -f "$scripts/trace/faults.awk"
+    "$scripts/trace/trace.py" faults "$1"
 }
 said=$(faults "$work/log")
 matches "a part of a page's way" "$said" '^  waits in the queue +1 +40 +40 +40$'

@@ -1,13 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# instructions.sh TRACE SECONDS COMMAND...: runs COMMAND in L1, with a clock that
-# counts instructions, and writes to the file TRACE every instruction that L1's
-# CPU executes for SECONDS of the build machine's time, from when KVM has mapped
-# 5000 pages.  COMMAND is to have many more to go.
+# instructions.sh TRACE SECONDS COMMAND...: runs COMMAND in L1, whose clock counts
+# instructions, and writes to the file TRACE every instruction that L1's CPU
+# executes.  It begins when KVM has mapped 5000 pages, and lasts SECONDS of the
+# build machine's time.  COMMAND has to have many more pages to go.
 #
-# TRACE has QEMU's lines for "-d exec": the fields that profile.awk and
-# locks.awk look at are address, flags and symbol.
+# TRACE has QEMU's lines for "-d exec"; trace.py evaluates them.
 
 set -eu
 
@@ -37,7 +36,7 @@ trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
 mkfifo "$dir/monitor.in" "$dir/monitor.out" "$dir/said"
 
-# The testbed's L0, with a monitor.
+# The testbed's L0 gets a monitor.
 cat >"$dir/qemu" <<END
 #!/bin/sh
 exec "$build/qemu/out/qemu-system-x86_64" "\$@" -D "$trace" \
@@ -45,12 +44,12 @@ exec "$build/qemu/out/qemu-system-x86_64" "\$@" -D "$trace" \
 END
 chmod +x "$dir/qemu"
 
-# In L1: says when it is time, however many others want to run.
+# In L1: says when it is time.  A real-time priority lets it run in time.
 cat >"$dir/command" <<'END'
 "$@" &
 chrt -f -p 1 $$
 while [ "$(cat /sys/kernel/debug/kvm/pf_fixed)" -lt 5000 ]; do
-    # one that has ended, but was not waited for, has no program
+    # A zombie has no program.
     [ -e "/proc/$!/exe" ] || { wait "$!"; exit; }
     sleep 0.002
 done
@@ -64,7 +63,7 @@ POSTERN_L0_QEMU=$dir/qemu "$build/meson/testbed/testbed" --icount --timeout=500 
 testbed=$!
 cat "$dir/monitor.out" >/dev/null &
 reader=$!
-# Once for all lines: who opens it again misses what came between.
+# Opened once: reopening it for each line would lose lines.
 exec 4<"$dir/said"
 exec 3<>"$dir/monitor.in"
 
@@ -83,7 +82,7 @@ printf 'one-insn-per-tb on\nlog exec,nochain\n' >&3
 sleep "$seconds"
 printf 'log none\nquit\n' >&3
 cat <&4 >/dev/null
-# QEMU's end is what it cannot like.
+# The testbed fails, since its QEMU has quit.
 wait "$testbed" || :
 testbed=''
 [ -s "$trace" ] || die "there is nothing in $trace"
