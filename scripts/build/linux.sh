@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# linux.sh KERNEL [STAMP]: builds a kernel in build/KERNEL/out; touches
-# STAMP when it came out new.  KERNEL is one of those below.
+# linux.sh KERNEL [STAMP]: builds a kernel in build/KERNEL/out; touches STAMP if
+# the kernel is new.  KERNEL is one of those below.
 
 set -eu
 
@@ -13,8 +13,8 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 [ $# -ge 1 ] || die "usage: linux.sh KERNEL [STAMP]"
 kernel=$1 stamp=${2:-}
 
-# The tree that it is built from, its architecture, and its configuration: parts
-# of testbed/, each on top of those before.
+# Its tree, its architecture, and its configuration: parts in testbed/, each on
+# top of those before.
 arch=x86
 case $kernel in
 linux) tree=linux parts='linux linux-x86' ;;
@@ -35,7 +35,7 @@ out=$build/$kernel/out
 fragment=$out/.fragment
 ccache_for "$tree"
 
-# A date in the kernel would be all that differs from one build to the next.
+# Without a date, the same source builds the same kernel.
 KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 1970'
 KBUILD_BUILD_USER=postern
 KBUILD_BUILD_HOST=postern
@@ -46,26 +46,26 @@ run_make() {
         CC="$(cc_command)" -j"$(jobs)" "$@"
 }
 
-# known SYMBOL: does the tree have such an option at all?
+# known SYMBOL: does the tree have this option?
 known() {
     grep -qrxE --include='Kconfig*' "[[:space:]]*(menu)?config $1[[:space:]]*" "$src"
 }
 
-# lost: the options of the fragment that .config does not have
+# lost: options of the fragment that did not take effect in .config
 lost() {
     sed -n -e 's/^\(CONFIG_[A-Za-z0-9_]*=.*\)/\1/p' \
         -e 's/^# \(CONFIG_[A-Za-z0-9_]* is not set\)$/\1/p' "$fragment" |
         while read -r line; do
             case $line in
             *' is not set')
-                # An option that cannot even be chosen is off as well.
+                # An option whose dependencies are missing is off as well.
                 ! grep -q "^${line%% *}=" "$out/.config" || echo "${line%% *}"
                 continue
                 ;;
             esac
             grep -qxF "$line" "$out/.config" && continue
             symbol=${line%%=*}
-            # The stock kernel lacks what our files add.
+            # The stock kernel does not have our options.
             [ "$tree" = linux ] || known "${symbol#CONFIG_}" || continue
             echo "$symbol"
         done
@@ -87,7 +87,7 @@ configure_linux() {
     logged "$kernel-config" run_make KCONFIG_ALLCONFIG="$fragment" allnoconfig ||
         die "$kernel cannot be configured"
     missing=$(lost)
-    # shellcheck disable=SC2086 # one a line; here in one line
+    # shellcheck disable=SC2086 # joins lines to one
     [ -z "$missing" ] || die "testbed/*.config ask for options that did not \
 take effect in $kernel (dependencies?):" $missing
     echo "$sum" >"$out/.configured"
@@ -95,7 +95,7 @@ take effect in $kernel (dependencies?):" $missing
 
 configure_linux
 
-# Nobody edits the stock kernel, so it need not even be looked at again.
+# Nobody edits the stock kernel, so make need not check it again.
 if [ "$tree" = linux-stock ]; then
     if [ "$(cat "$out/.built" 2>/dev/null)" = "$sum" ] && [ -n "$stamp" ] && [ -e "$stamp" ]; then
         exit 0

@@ -1,16 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# qemu.sh [VARIANT] configure  sets up build/qemu/out by QEMU's configure
+# qemu.sh [VARIANT] configure   sets up build/qemu/out with QEMU's configure
 # qemu.sh [VARIANT] build ARCH [STAMP]
-#                                    builds there what is used of the target
-#                                    ARCH; touches STAMP when something came
-#                                    out new
+#                               builds what is used of the target ARCH there;
+#                               touches STAMP if it made something new
 #
 # The variants are for x86_64 only:
-#   --stock   QEMU as it came, in build/qemu-stock/out
-#   --testdev QEMU as it came, but with our memory-testdev, in
-#             build/qemu-testdev/out
+#   --stock   pristine QEMU, in build/qemu-stock/out
+#   --testdev pristine QEMU with our memory-testdev, in build/qemu-testdev/out
 #   --asan    ours with AddressSanitizer and UndefinedBehaviorSanitizer, in
 #             build/qemu-asan/out
 #   --tsan    ours with ThreadSanitizer, the unit tests only, in
@@ -39,9 +37,9 @@ source=../src
 out=$build/$tree/out
 ccache_for "$tree"
 
-# Only what a test host and its guests use, so that a build stays short.
-# virtfs (with attr) carries L1's root file system, slirp a guest's network; TLS
-# and vhost are post-copy's neighbours, and tools include vhost-user-blk.
+# A short build: only what a test host and its guests use.  L1's root file system
+# needs virtfs (with attr), a guest's network slirp.  Post-copy is tested with TLS
+# and vhost; tools include vhost-user-blk.
 # shellcheck disable=SC2086 # none, or several
 set -- "$@" -- \
     "--target-list=$targets" \
@@ -56,7 +54,7 @@ set -- "$@" -- \
 case $targets in
 *aarch64*) set -- "$@" --with-devices-aarch64=testbed ;;
 esac
-# With what our tests and benchmarks need: configs/devices/
+# Our tests and benchmarks need our list of devices, from configs/devices/.
 case $variant:$targets in
 --stock:*) ;;
 *x86_64*) set -- "$@" --with-devices-x86_64=testbed ;;
@@ -74,7 +72,7 @@ if [ "$1" != -- ]; then
 fi
 shift
 
-# The command line as QEMU's configure keeps it in config.status.
+# wanted: the command line, as QEMU's configure keeps it in config.status
 wanted() {
     printf "exec '%s/configure'" "$source"
     printf " '%s'" "$@"
@@ -86,7 +84,7 @@ is_configured() {
         wanted "$@" | grep -qxFf - "$out/config.status"
 }
 
-# The archive's QEMU has no firmware; packages of their own hold it.
+# The archive's QEMU has no firmware; it comes from other packages.
 link_firmware() {
     for data in "$out/qemu-bundle/usr/local/share/qemu" "$out/pc-bios"; do
         mkdir -p "$data"
@@ -107,7 +105,7 @@ configure_qemu() {
     link_firmware
 }
 
-# our_tests KIND: the test programs of ours under tests/KIND
+# our_tests KIND: our test programs under tests/KIND
 our_tests() {
     ninja -C "$out" -t targets all |
         sed -n "s,^\(tests/$1/[a-z0-9-]*\): [a-z]*_LINKER.*,\1,p" |
@@ -116,8 +114,8 @@ our_tests() {
         done
 }
 
-# what a test run uses of it: the emulator and, for x86_64, upstream's migration
-# tests and every test program of ours
+# programs: what a test run uses: the emulator and, for x86_64, upstream's
+# migration tests and all our test programs
 programs() {
     case $arch$variant in
     x86_64--tsan) ;;
@@ -139,7 +137,7 @@ build_qemu() {
     [ "$arch" = x86_64 ] || log=qemu-$arch-build title="QEMU for $arch"
     [ -z "$variant" ] || title="QEMU ($variant)"
     configure_qemu "$@"
-    # A change to a build description is taken in first: it may add programs.
+    # Update the build description first: it may add programs.
     watched "$log" QEMU ninja -C "$out" build.ninja || die "QEMU: no build"
     list=$(programs)
     # shellcheck disable=SC2086 # names without blanks

@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# selftests-step.sh ARCH STAMP: builds the KVM selftests for the architecture
-# that Linux calls ARCH (see selftests.sh), in build/linux/selftests for
-# x86 and build/linux/selftests-ARCH for others; touches STAMP when one came
-# out new.  What another compiler made, or other flags, is made again.
+# selftests-step.sh ARCH STAMP: builds the KVM selftests (see selftests.sh) for the
+# architecture that Linux calls ARCH, in build/linux/selftests for x86, else in
+# build/linux/selftests-ARCH; touches STAMP if one is new.  Builds all of them
+# again for another compiler or other flags.
 
 set -eu
 
@@ -23,15 +23,15 @@ out=$build/linux/$name
 ccache_for linux
 export ARCH CROSS_COMPILE CC
 
-# make does not know what its objects were made by.
-# shellcheck disable=SC2086 # a command, maybe with ccache before it
+# make does not notice another compiler or other flags.
+# shellcheck disable=SC2086 # a command, perhaps with ccache before it
 made_by=$({
     cat "$root/scripts/build/selftests.sh"
     echo "${CFLAGS:-} ${LDFLAGS:-} $CC" && $CC --version
 } | sha256sum)
 if [ "$(cat "$out/.made-by" 2>/dev/null)" != "$made_by" ]; then
     mkdir -p "$out"
-    # The headers are the kernel's, whoever compiles.
+    # The kernel's headers do not depend on the compiler.
     find "$out" -type d \( -path "$out/headers" -o -path "$out/tools" \) -prune \
         -o -type f -exec rm {} +
     echo "$made_by" >"$out/.made-by"

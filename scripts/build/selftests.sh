@@ -1,17 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Build the KVM selftests that the test suites run, out of the kernel's tree:
+# selftests.sh LINUX-SOURCE BUILD-DIRECTORY: builds the KVM selftests that the
+# test suites run, out of the kernel's tree, in BUILD-DIRECTORY.
 #
-#     selftests.sh LINUX-SOURCE BUILD-DIRECTORY
-#
-# The programs end up in BUILD-DIRECTORY itself.  A second run rebuilds only
-# what depends on a file that changed.  Environment: ARCH, CROSS_COMPILE, CC,
-# MAKE, and JOBS (default: one a processor).
+# A second run rebuilds only what depends on a file that changed.  Environment:
+# ARCH, CROSS_COMPILE, CC, MAKE, and JOBS (default: one a processor).
 
 set -eu
 
-# Those for every architecture, and those of one.
+# For every architecture, and for one
 tests="memslot_batch_test memslot_batch_perf_test memslot_batch_stress_test
        userfault_test userfault_memslot_test userfault_stress_test
        userfault_fuzz_test userfault_gigantic_test userfault_perf_test
@@ -43,11 +41,11 @@ make=${MAKE:-make}
 jobs=${JOBS:-$(nproc)}
 cc=${CC:-${CROSS_COMPILE:-}gcc}
 
-# Whoever runs this has a make of its own, with options that are not ours.
+# The options of a make that runs us are not for ours.
 unset MAKEFLAGS MFLAGS MAKELEVEL
 
-# The kernel's headers as userspace sees them.  The machine's own lack what this
-# tree adds.  Not headers_install: it would give all of them a new time stamp.
+# The kernel's headers for userspace: the machine's do not have what this tree
+# adds.  headers_install would give all of them new time stamps.
 headers=$out/headers
 mkdir -p "$headers" "$out/tools"
 "$make" -s -C "$src" O="$headers" -j"$jobs" headers
@@ -55,7 +53,7 @@ mkdir -p "$headers" "$out/tools"
 case ${ARCH:-$(uname -m)} in
 arm64 | aarch64)
     tests="$tests $tests_arm64"
-    # Where they run there may be no libraries.
+    # L1 of arm64 need not have libraries.
     LDFLAGS="${LDFLAGS:-} -static"
     export LDFLAGS
     ;;
@@ -67,7 +65,7 @@ for t in $tests; do
     targets="$targets $out/$t"
 done
 
-# arm64's makefile puts headers that it makes into the tree, or into abs_objdir.
+# arm64's makefile puts generated headers into the tree, or into abs_objdir.
 # shellcheck disable=SC2086 # a list
 "$make" -s -C "$src/tools/testing/selftests/kvm" -j"$jobs" \
         OUTPUT="$out" abs_objdir="$out" INSTALL_HDR_PATH="$headers/usr" \

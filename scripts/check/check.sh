@@ -1,9 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# check.sh [OPTION-OF-MESON-TEST]...: runs the tests, as many as fit at a
-# time, and tells what came of them.  With --suite=NAME or names of tests,
-# only those.
+# check.sh [OPTION-OF-MESON-TEST]...: builds everything, runs the tests, a few at a
+# time, and sums up.  With --suite=NAME or names of tests, runs only those.
 
 set -eu
 
@@ -11,7 +10,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source=scripts/common.sh
 . "$root/scripts/common.sh"
 
-# Each boots a machine of its own, with some gigabytes of memory.
+# Each test boots a machine of its own, with some gigabytes of memory.
 processes=2
 
 cd "$root"
@@ -19,14 +18,14 @@ build() {
     ninja -C "$build/meson" "$@" || die "the build failed; no test was run"
 }
 
-# runs SUITE: is one of its tests among those to be run?  That is for Meson to say.
+# runs SUITE: does Meson run one of its tests?
 runs() {
     printf '%s\n' "$listed" | grep -q ":$1"
 }
 
 build all meson-test-prereq
-# Meson would build for any test what one depends on, so the tests of these
-# suites do not depend on what they alone need.
+# Meson builds the dependencies of all tests for any test.  So the tests of these
+# suites do not depend on what they alone need; it is built here.
 listed=$(meson test -C "$build/meson" --no-rebuild --list "$@" 2>/dev/null) || listed=
 if runs debug-kernel; then
     build linux-debug.stamp
@@ -41,7 +40,7 @@ fi
 testlog=$build/meson/meson-logs/testlog.json
 rm -f "$testlog"
 rm -rf "$logs/tests"
-# What failed is told below, with reasons.
+# The summary reports failures.
 status=0
 meson test -C "$build/meson" --no-rebuild --num-processes "$processes" "$@" || status=$?
 [ -f "$testlog" ] || die "no test was run"

@@ -1,14 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# style.sh CHECK: one check of how our files are written; says what is wrong
-# and fails.  CHECK is one of:
+# style.sh CHECK: checks the style of our files; lists mistakes, and fails if there
+# are any.  CHECK is one of:
 #
 #   shell            shellcheck over every shell script
 #   qemu, linux      the tree's own checkpatch.pl over our files in it
 #   qemu-hooks, linux-hooks   likewise over our hooks
 #   testbed          QEMU's checkpatch.pl over the testbed
-#   licence          every file says under which licence it is
+#   licence          every file names its licence
 #   upstream         no file is a copy of an upstream one
 #   places           no file names a place on somebody's machine, or a mirror
 
@@ -21,7 +21,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 . "$root/scripts/setup/trees.sh"
 cd "$root"
 
-# Our files: what git has, and what is new and not ignored.
+# ours PATH...: our files there: those in git, and new ones that are not ignored
 ours() {
     git ls-files --cached --others --exclude-standard -- "$@" | sort -u |
         while read -r file; do
@@ -42,12 +42,12 @@ check_shell() {
     done | xargs shellcheck -x
 }
 
-# The files that checkpatch.pl is made for.
+# checkable: leaves the files that checkpatch.pl is made for
 checkable() {
     grep -E '\.(c|h|S|json|py|rst)$' || :
 }
 
-# files_of TREE: our files in a prepared tree, by their path there
+# files_of TREE: our files in a prepared tree, by their path in it
 files_of() {
     case $1 in
     qemu) tree_overlay qemu | tail -n +2 | while read -r top; do ours "$top"; done ;;
@@ -55,9 +55,8 @@ files_of() {
     esac | checkable
 }
 
-# checkpatch TREE FOLDER "OPTION..." FILE...: that tree's checkpatch.pl, in
-# FOLDER.  What it asks of a file goes by the path, so that is to be the one
-# in the tree.
+# checkpatch TREE FOLDER "OPTION..." FILE...: runs TREE's checkpatch.pl in FOLDER.
+# Its checks depend on a file's path, so FILE is the path in the tree.
 checkpatch() {
     _script=$build/$1/src/scripts/checkpatch.pl
     _options=$3
@@ -78,11 +77,11 @@ hooks_of() {
     ours "${_hooks#"$root/"}" | grep '\.patch$' | sed "s,^,$root/," || :
 }
 
-# A .c file without the line is no error to a compiler, so look ourselves.
+# No compiler complains of a file without the line.
 check_licence() {
     ours | while read -r file; do
         case $file in
-        # The licence itself; a list of names; a patch's files have their own.
+        # The licence itself; a list of names; files in a patch have their own.
         COPYING | *.patch | */series) continue ;;
         esac
         [ ! -s "$file" ] || head -n 40 "$file" | grep -q 'SPDX-License-Identifier: ' ||
@@ -96,7 +95,7 @@ check_licence() {
     done | fails_with_output
 }
 
-# Compares by size first: two trees hold a hundred thousand files.
+# Compares sizes first: two trees have a hundred thousand files.
 check_upstream() {
     list=$(mktemp)
     trap 'rm -f "$list"' EXIT

@@ -3,11 +3,12 @@
 """
 test-summary.py TESTLOG.json LOGDIR STATUS
 
-Tells what a run of "meson test" came to, from the log that Meson keeps of
-it: the slowest, what was skipped and why, what failed, where its output is and
-how it ends, and in the last line the count.  A TAP program counts by its test cases, any
-other as one.  Fails if anything failed, or if nothing ran, or if STATUS, that of "meson
-test", says that it failed without a test that did: then it has not run all.
+Sums up a run of "meson test" from Meson's log: the slowest tests, what was skipped
+and why, what failed, with the end of its output and the log that has it all, and in
+the last line the count. A TAP program counts by its cases, any other as one.
+
+Fails if a test failed, if nothing ran, or if "meson test" failed (STATUS is not 0)
+although no test did: then it has not run all of them.
 """
 
 import collections
@@ -18,13 +19,12 @@ import sys
 
 TAP_LINE = re.compile(r'^(not )?ok\b\s*\d*\s*(?:- )?(.*?)(?:\s*#\s*(SKIP|TODO)\b\s*(.*))?$',
                       re.IGNORECASE)
-# GLib says so of each case that takes more than half a second, and
-# testbed/run-tests.sh of each program.
+# GLib prints this for each case that takes more than half a second, and
+# testbed/run-tests.sh for each program.
 TIME_LINE = re.compile(r'^# slow test (\S+) executed in ([0-9.]+) secs')
-# GLib's answer to -p with a path that no case has; Meson takes it for a skip.
+# GLib prints this for -p with a path that no case has. Meson considers it a skip.
 EMPTY_PLAN = re.compile(r'^1\.\.0\s*$', re.MULTILINE)
-# What the testbed says by its exit status (see testbed --help), and
-# testbed/no-reports.sh by the first of these.
+# Exit statuses of testbed/no-reports.sh, and of the testbed (see testbed --help)
 TESTBED_STATUS = {123: "L1's kernel reported a mistake",
                   124: 'timed out in L1', 125: 'the testbed itself failed'}
 
@@ -40,14 +40,14 @@ class Summary:
         self.times = []
 
     def add_times(self, test):
-        """Notes how long each case took, or the whole where cases do not say."""
+        """Notes how long each case took, or the program if its cases do not say."""
         name = test['name']
         found = filter(None, map(TIME_LINE.match, test.get('stdout', '').splitlines()))
         cases = [(float(line[2]), f'{name}: {line[1]}') for line in found]
         self.times += cases or [(test['duration'], name)]
 
     def add_tap(self, name, output):
-        """Counts the cases of one TAP program; tells whether any failed."""
+        """Counts the cases of one TAP program; returns whether any failed."""
         any_failed = False
         for line in output.splitlines():
             found = TAP_LINE.match(line)
@@ -102,7 +102,7 @@ def skip_reason(output):
 
 
 def write_log(logdir, test):
-    """The output of each test in a file that a message can name."""
+    """Writes a test's output to a file; returns its path."""
     path = os.path.join(logdir, re.sub(r'[^A-Za-z0-9.-]+', '_', test['name']) + '.log')
     with open(path, 'w', encoding='utf-8') as log:
         log.write('$ ' + ' '.join(test['command']) + '\n')
@@ -112,7 +112,7 @@ def write_log(logdir, test):
 
 
 def show_end(log):
-    """What a failed test said last: not everyone who reads this has its log."""
+    """Prints the end of a failed test's log: not every reader has the log."""
     with open(log, encoding='utf-8') as lines:
         for line in collections.deque(lines, END_LINES):
             print('        | ' + line.rstrip())

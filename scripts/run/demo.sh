@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# demo.sh [OPTION]...: builds what the demo needs and runs it in L1.  The
-# options are those of postern-demo.
+# demo.sh [OPTION]...: builds what the demo needs and runs it in L1.  OPTIONs are
+# those of postern-demo.
 
 set -eu
 
@@ -19,7 +19,7 @@ ninja -C "$build/meson" --quiet qemu.stamp linux.stamp testbed/testbed \
 
 cd "$root"
 rm -f "$result"
-# L1 writes to a file system of its own; the result is brought back from it.
+# L1 has a file system of its own; fetch the result from it.
 # shellcheck disable=SC2086 # options without blanks, from scripts/bench/demo.sh
 "$build/meson/testbed/testbed" ${TESTBED_OPTIONS:---timeout=300} --log="$logs/demo-l1.log" \
     --fetch="/tmp/demo.json=$result" -- \

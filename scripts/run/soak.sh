@@ -1,15 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# soak.sh [N [SEED [TOUR]]]: N migrations (200) of guests that check each word of their
-# memory, made up from SEED (the time of day): memory and its back end, vCPUs,
-# load, bandwidth, preempt, the network cut or stalled, migrate-pause, stop and
-# cont, memslots changed, dirty pages logged.  In as many emulated hosts at a
-# time as there are processors, and memory for them; or in one, with TOUR, the
-# number of the first tour.
+# soak.sh [N [SEED [TOUR]]]: N migrations (200) of guests that check each word of
+# their memory.  All else is random, from SEED (the time of day): memory and its
+# back end, vCPUs, load, bandwidth, preempt, the network cut or stalled,
+# migrate-pause, stop and cont, memslots changed, dirty pages logged.
 #
-# Ends with 1 if a word was wrong, a guest was lost or something hung; then it
-# says how to make the same tour again.
+# It uses as many emulated hosts at a time as there are processors, and memory for
+# them; with TOUR, the number of the first tour, only one.  Ends with 1 if a word
+# was wrong, a guest was lost or something hung, and says how to repeat that tour.
 
 set -eu
 
@@ -22,7 +21,7 @@ usage="usage: $0 [N [SEED [TOUR]]]"
 case $n$seed$tour in
 *[!0-9]*) die "$usage" ;;
 esac
-# "08" is no number for some shells, and 8 for others.
+# "08" is invalid in some shells, and 8 in others.
 case "$n $seed $tour " in
 0* | *" 0"[0-9]*) die "$usage" ;;
 esac
@@ -43,7 +42,7 @@ mkdir -p "$logs"
 say "machine: $(machine), load $(load)"
 say "$n migrations, seed $seed, $hosts emulated hosts"
 
-# log HOST: what it prints; each has tours of its own, from a seed of its own
+# log HOST: the log of an emulated host, which has tours and a seed of its own
 log() {
     echo "$logs/soak-$1.log"
 }
@@ -52,7 +51,7 @@ pids=
 i=0
 while [ "$i" -lt "$hosts" ]; do
     count=$((n / hosts + (i < n % hosts ? 1 : 0)))
-    # Per migration some 15 s, for a machine that is not busy
+    # A migration takes some 15 s on a machine that is not busy.
     "$build/meson/testbed/testbed" --smp=1 --memory=$memory \
         --timeout=$((600 + count * 150)) -- \
         "$build/qemu/out/tests/qtest/postern-soak" \
@@ -66,7 +65,7 @@ while [ "$i" -lt "$hosts" ]; do
 done
 trap 'kill $pids 2>/dev/null' INT TERM
 
-# progress: the last line of each that says how far it is
+# progress: the last line of each host about its progress
 progress() {
     i=0
     while [ "$i" -lt "$hosts" ]; do

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Reads apt's own source lists, one-line (*.list) and deb822 (*.sources), and
-# prints "URI SUITE SIGNED-BY" for each binary source that has component
-# main; SIGNED-BY is "-" where none is given, and "(inline)" for a key in the
-# file itself.
+# prints "URI SUITE SIGNED-BY" for each binary source with component main.
+# SIGNED-BY is "-" if there is none, and "(inline)" for a key in the file itself.
 
 function emit(    i, j, u, s, n, m) {
     if (enabled && types ~ /(^| )deb( |$)/ && (" " components " ") ~ / main /) {
@@ -47,7 +46,7 @@ FNR == 1 { emit(); deb822 = FILENAME ~ /\.sources$/ }
 /^#/ { next }
 /^[ \t]*$/ { emit(); next }
 /^[ \t]/ {
-    # A key in the file, or a list that goes on in the next line.
+    # A key in the file, or the continuation of a list.
     if (field == "signed-by")
         signed = "(inline)"
     else

@@ -2,16 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # apt.sh install PACKAGE...     installs packages
-# apt.sh source NAME SERIES     brings the source package NAME, a version of
-#                               SERIES, into the cache
-# apt.sh binary PACKAGE ARCH    brings the package of Debian's architecture
-#                               ARCH into the cache; dpkg does not hear of it
+# apt.sh source NAME SERIES     downloads the source package NAME, a version of
+#                               SERIES, to the cache
+# apt.sh binary PACKAGE ARCH    downloads the package of Debian's architecture
+#                               ARCH to the cache; dpkg does not know of it
 #
-# All go through an apt configuration of our own: its source lists, package
-# lists and caches lie in the project's cache folder, and /etc/apt is only
-# read.  From there comes the address of the mirror that this machine uses;
-# what else a machine has in /etc/apt neither helps nor disturbs.  The suites
-# are Debian's, signed by Debian's keys, and apt refuses what is not.
+# All use an apt configuration of our own: its source lists, package lists and
+# caches are in the project's cache folder.  /etc/apt is only read, for the address
+# of this machine's mirror; nothing else in it has an effect.  The suites are
+# Debian's, signed by Debian's keys, and apt refuses others.
 
 set -eu
 
@@ -39,8 +38,8 @@ codename() {
     (. /etc/os-release && echo "${VERSION_CODENAME:-}")
 }
 
-# machine_entries: "URI SUITE" of this machine's Debian sources.  Others may
-# name their suites after Debian's; they have a key of their own.
+# machine_entries: "URI SUITE" of this machine's Debian sources.  Sources of others
+# may have suites of the same name, but have keys of their own.
 machine_entries() {
     set --
     for _file in "$apt_etc/sources.list" "$apt_etc"/sources.list.d/*.list \
@@ -48,7 +47,7 @@ machine_entries() {
         [ -r "$_file" ] && set -- "$@" "$_file"
     done
     [ $# -gt 0 ] || return 0
-    # An entry that names Debian's key is surer than one that names none.
+    # An entry that names Debian's key comes before one that names none.
     awk -f "$root/scripts/setup/apt-entries.awk" "$@" | awk -v name="$(codename)" '
         name == "" || $1 ~ /^cdrom:/ { next }
         $2 != name && $2 != name "-updates" && $2 != name "-security" { next }
@@ -57,7 +56,7 @@ machine_entries() {
         sort -s -k 1,1 | awk '!seen[$2, $3]++ { print $2, $3 }'
 }
 
-# mirrors: the addresses under which this machine finds Debian's own suites
+# mirrors: the addresses of this machine's mirrors of Debian's suites
 mirrors() {
     _mirrors=$(machine_entries | awk -v name="$(codename)" '$2 == name { print $1 }')
     [ -n "$_mirrors" ] || die "no entry for Debian's suite '$(codename)' in $apt_etc: \
@@ -72,15 +71,15 @@ stanza() {
         "$1" "$2" "$3" "$_keyring"
 }
 
-# machine_stanzas: for the packages of this machine's own suites
+# machine_stanzas: stanzas for the packages of this machine's suites
 machine_stanzas() {
     machine_entries | while read -r uri suite; do
         stanza deb "$uri" "$suite"
     done
 }
 
-# configure_apt NAME: apt's configuration for one purpose, $conf; what it is
-# to fetch from is yet to be written to $dir/postern.sources
+# configure_apt NAME: writes apt's configuration for one purpose, $conf; the caller
+# writes its sources to $dir/postern.sources
 configure_apt() {
     dir=$cache/apt/$1
     conf=$dir/apt.conf
@@ -105,7 +104,7 @@ Acquire::IndexTargets::deb-src::Contents-dsc::DefaultEnabled "false";
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
 END
-    # apt as root would else fetch as a user that cannot write here.
+    # Else root's apt would fetch as a user that cannot write here.
     if [ "$(id -u)" = 0 ]; then
         echo 'APT::Sandbox::User "root";' >>"$conf"
     fi
@@ -115,8 +114,8 @@ lists() {
     logged apt-lists apt-get -c "$conf" update
 }
 
-# versions_of NAME: the versions of a source package, oldest first; not those
-# that were rebuilt for an older suite
+# versions_of NAME: the versions of a source package, oldest first, without those
+# rebuilt for an older suite
 versions_of() {
     apt-cache -c "$conf" --only-source showsrc "$1" 2>/dev/null |
         awk -v name="$1" '$1 == "Package:" { package = $2 }
@@ -124,7 +123,7 @@ versions_of() {
         grep -v '~bpo' | sort -uV
 }
 
-# upstream_version VERSION: 10.0.13 out of 1:10.0.13+ds-0+deb13u1
+# upstream_version VERSION: 10.0.13 from 1:10.0.13+ds-0+deb13u1
 upstream_version() {
     echo "$1" | sed -e 's/^[0-9]*://' -e 's/-[^-]*$//' -e 's/[+~].*//'
 }
@@ -134,9 +133,9 @@ growth() {
     say "    $2: $(du -sm "$1" | cut -f 1) MiB so far"
 }
 
-# download NAME FOLDER SUMS ARGUMENT...: what apt-get downloads of package NAME
-# when called so goes into FOLDER of the cache, its checksums into SUMS there.
-# Not to be called where its status is looked at: set -e would do nothing here.
+# download NAME FOLDER SUMS ARGUMENT...: runs apt-get with ARGUMENTs, and puts what
+# it downloads of package NAME into FOLDER of the cache, with checksums in SUMS.
+# Do not test its status: set -e would have no effect here.
 download() {
     package=$1 folder=$2 sums=$3
     shift 3
@@ -150,7 +149,7 @@ download() {
     kill "$ticker" 2>/dev/null
     wait "$ticker" 2>/dev/null || :
     [ "$result" = 0 ] || die "$package could not be downloaded"
-    # apt has checked them all; from now on they count as there.
+    # apt has checked all files; with SUMS they count as complete.
     (cd "$partial" && sha256sum "$package"_* >"$sums")
     mv "$partial"/* "$folder/"
     rmdir "$partial"
@@ -170,7 +169,7 @@ install)
     } >"$dir/postern.sources"
     lists || die "the package lists could not be fetched"
     if [ "$(codename)" = bookworm ]; then
-        # Debian 12's own meson is too old for QEMU.
+        # Debian 12's meson is too old for QEMU.
         for package; do
             shift
             [ "$package" = meson ] && package=meson/bookworm-backports
@@ -214,7 +213,7 @@ $(echo "$versions" | tr '\n' ' '): name an unpacked tree by --$name-source=DIR"
 binary)
     name=$2 arch=$3
     configure_apt "binary-$arch"
-    # What is installed here is of no concern, nor for what architectures.
+    # This machine's packages and architectures do not matter.
     cat >>"$conf" <<END
 APT::Architecture "$arch";
 #clear APT::Architectures;
@@ -222,7 +221,7 @@ APT::Architectures:: "$arch";
 Dir::State::status "$dir/status";
 END
     : >"$dir/status"
-    # Not in the pipe: nobody would see it fail there.
+    # A failure in the pipe below would be lost.
     mirrors >/dev/null
     machine_stanzas >"$dir/postern.sources"
     say "    fetching the index for $arch (log: $logs/apt-lists.log)"

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# busybox.sh [FILE]: puts a busybox for aarch64 at build/busybox-aarch64, for L1,
-# where this machine's own programs do not run: FILE, or else the one in Debian's
+# busybox.sh [FILE]: puts a busybox for aarch64 at build/busybox-aarch64, for an L1
+# that cannot run this machine's programs: FILE, or else the one in Debian's
 # package, which is downloaded once.
 
 set -eu
@@ -19,7 +19,7 @@ intact() {
     [ -e "$binaries/$sums" ] && (cd "$binaries" && sha256sum -c --status "$sums")
 }
 
-# runs_alone FILE: does it run on aarch64, where there are no libraries?
+# runs_alone FILE: does it run on aarch64, without libraries?
 runs_alone() {
     _headers=$(readelf -h -l "$1" 2>/dev/null) || return 1
     case $_headers in
@@ -29,7 +29,7 @@ runs_alone() {
     esac
 }
 
-# put FILE: all of it, or nothing
+# put FILE: installs it as a whole, or not at all
 put() {
     cp "$1" "$busybox.tmp"
     mv "$busybox.tmp" "$busybox"
@@ -59,7 +59,7 @@ new=$build/busybox-aarch64.new
 rm -rf "$new"
 mkdir "$new"
 dpkg-deb -x "$deb" "$new"
-# Where a merged /usr is, it may lie under it.
+# With a merged /usr it may be below that.
 put "$(find "$new" -type f -path '*bin/busybox')"
 rm -rf "$new"
 say "    build/busybox-aarch64 is out of ${deb##*/}"

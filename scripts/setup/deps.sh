@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# deps.sh check     names, all at once, what deps*.list ask for and is not there
+# deps.sh check     lists everything of deps*.list that is missing
 # deps.sh install   installs it from the Debian archive
 
 set -eu
@@ -15,13 +15,13 @@ version_at_least() {
     [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]
 }
 
-# is_installed PACKAGE: as dpkg sees it
+# is_installed PACKAGE: does dpkg have it?
 is_installed() {
     dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null |
         grep -qx installed
 }
 
-# has_file A|B: is there one of the files?
+# has_file A|B: does one of the files exist?
 has_file() {
     _rest=$1
     while [ -n "$_rest" ]; do
@@ -34,8 +34,8 @@ has_file() {
     return 1
 }
 
-# The archive's own key is needed only to fetch from the archive: anything (1),
-# aarch64's busybox, or nothing (0).
+# apt and the archive's key are only needed to fetch from the archive: anything
+# (1), aarch64's busybox, or nothing (0).
 need_archive=${POSTERN_NEED_ARCHIVE:-1}
 lists=deps.list
 [ "$need_archive" = 0 ] || lists="$lists deps-archive.list"
@@ -63,7 +63,7 @@ has() {
     esac
 }
 
-# what a person calls it
+# title KIND NAME: the name for a person
 title() {
     case $1 in
     tool | nice) echo "$2" ;;
@@ -75,8 +75,7 @@ title() {
     esac
 }
 
-# missing KINDS: "title<TAB>package" for each thing of those kinds that is
-# not there
+# missing KINDS: "title<TAB>package" for each missing thing of those kinds
 missing() {
     # shellcheck disable=SC2086 # a list of names
     (cd "$root/scripts/setup" && cat $lists) | while read -r kind name package; do
@@ -98,13 +97,13 @@ packages_of() {
 
 must='tool meson python perl lib file'
 
-# only_for LIST: the packages that are missing of this list alone
+# only_for LIST: missing packages that only this list asks for
 only_for() (
     lists=$1
     missing "$must" | packages_of
 )
 
-# way_out: how to go on without what aarch64 takes, if that is missing
+# way_out: how to do without missing packages that only aarch64 needs
 way_out() {
     has_target aarch64 || return 0
     without='./configure --target-list=x86_64-softmmu'
@@ -136,8 +135,8 @@ check() {
     return 1
 }
 
-# give_up REASON: ends the installation; well enough if only what is nice to
-# have is missing
+# give_up REASON: ends the installation; successfully if only packages are missing
+# that are nice to have
 give_up() {
     check || die "$1"
     warn "going on without $(missing nice | packages_of): $1"

@@ -1,14 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# hooks.sh TREE apply     brings the prepared tree to what the hooks say
-# hooks.sh TREE refresh   brings the hooks to what the prepared tree says
-# hooks.sh TREE discard   as apply, and throws away edits that are in no hook
+# hooks.sh TREE apply     applies the hooks to the prepared tree
+# hooks.sh TREE refresh   puts edits of the prepared tree into the hooks
+# hooks.sh TREE discard   as apply, but throws away edits that are in no hook
 #
-# The series is first applied to a scratch folder with the few files that it
-# touches, in their upstream state: a hook that does not fit leaves the tree
-# as it was, and a file that comes out as it is already keeps its time stamp,
-# so that nothing is built again for it.
+# The series is first applied in a scratch folder, to the few files that it
+# changes, in their upstream state.  So a hook that does not apply leaves the tree
+# as it was.  A file that comes out the same keeps its time stamp, so nothing is
+# built again for it.
 
 set -eu
 
@@ -32,13 +32,13 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 1' HUP INT TERM
 
-# quilt, untouched by the user's settings for other work
+# run_quilt ARGUMENT...: quilt without the user's settings
 run_quilt() {
     QUILT_PATCHES=patches QUILT_DIFF_OPTS=-p QUILT_SERIES=series QUILT_PC=.pc \
         quilt --quiltrc /dev/null "$@"
 }
 
-# the hooks, in order
+# series: the hooks, in order
 series() {
     [ -f "$hooks/series" ] || return 0
     awk '!/^[ \t]*(#|$)/ { print $1 }' "$hooks/series"
@@ -48,13 +48,13 @@ applied() {
     cat "$src/.pc/applied-patches" 2>/dev/null || :
 }
 
-# those that are popped, or new
+# unapplied: hooks that are popped, or new
 unapplied() {
     applied | { cat; echo; series; } | awk '/^$/ { rest = 1; next }
         !rest { applied[$1] } rest && !($1 in applied)'
 }
 
-# files that the hooks touch, as the patches say
+# files_in_series: the files that the hooks change, from the patches
 files_in_series() {
     series | while read -r hook; do
         [ -f "$hooks/$hook" ] || continue
@@ -68,7 +68,7 @@ files_in_series() {
     done
 }
 
-# files that the applied hooks touch, as quilt's backups say
+# files_in_tree: the files that the applied hooks change, from quilt's backups
 files_in_tree() {
     applied | while read -r hook; do
         [ -d "$src/.pc/$hook" ] || continue
@@ -76,8 +76,8 @@ files_in_tree() {
     done
 }
 
-# upstream_file FILE: where its upstream content is now; nothing when
-# upstream has no such file
+# upstream_file FILE: where its upstream content is now; empty if upstream has no
+# such file
 upstream_file() {
     applied | {
         while read -r hook; do
@@ -91,7 +91,7 @@ upstream_file() {
     }
 }
 
-# push: the whole series, in the scratch folder
+# push: applies the whole series in the scratch folder
 push() {
     for file in $touched; do
         origin=$(upstream_file "$file")
@@ -105,7 +105,7 @@ push() {
     (cd "$scratch" && run_quilt push -a) >"$logs/hooks-$tree.log" 2>&1
 }
 
-# why push() failed, in one line
+# push_failure: why push() failed, in one line
 push_failure() {
     awk '/^Applying patch / { hook = $3; file = ""; sub(/^patches\//, "", hook) }
          /^patching file / { current = $3 }
@@ -120,7 +120,7 @@ push_failure() {
          }' "$logs/hooks-$tree.log"
 }
 
-# same FILE: is it in the tree what it is in the scratch folder?
+# same FILE: is it the same in the tree and in the scratch folder?
 same() {
     if [ -e "$scratch/$1" ]; then
         cmp -s "$scratch/$1" "$src/$1"
@@ -129,15 +129,15 @@ same() {
     fi
 }
 
-# differing: the files in the tree that are not what the series makes of them
+# differing: the files in the tree that differ from what the series makes of them
 differing() {
     for file in $touched; do
         same "$file" || printf ' %s' "$file"
     done
 }
 
-# edited: the files that are not as this script left them the last time,
-# among them those that quilt was told of since
+# edited: the files that differ from how this script left them the last time, and
+# those that were added to quilt since
 edited() {
     {
         sed -n 's/^tree //p' "$stamp" |
@@ -159,20 +159,20 @@ hooks_sums() {
     done) || :
 }
 
-# unfinished: was take() killed on its way?
+# unfinished: was take() killed?
 unfinished() {
     grep -qx unfinished "$stamp" 2>/dev/null
 }
 
-# same_hooks: are the hooks those that this script applied the last time?  A
-# new one that has not been written yet is in the series only.
+# same_hooks: are the hooks the same as when this script last applied them?  A new
+# hook that has not been refreshed yet is only in the series.
 same_hooks() {
     [ -f "$stamp" ] && ! unfinished &&
         [ "$(sed -n '/  series$/d; s/^hook //p' "$stamp")" = \
         "$(hooks_sums | sed '/  series$/d')" ]
 }
 
-# what is below the first hook that touches FILE
+# upstream_sum FILE: the checksum of its upstream content
 upstream_sum() {
     origin=$(upstream_file "$1")
     sha256sum "${origin:-/dev/null}" | cut -d ' ' -f 1
@@ -190,7 +190,7 @@ write_stamp() {
     } >"$stamp"
 }
 
-# take_backups: quilt's backups of the scratch folder, all at once
+# take_backups: moves quilt's backups from the scratch folder to the tree
 take_backups() {
     rm -rf "$build/$tree/pc.old" "$build/$tree/pc.new"
     if [ -d "$scratch/.pc" ]; then
@@ -201,11 +201,11 @@ take_backups() {
     rm -rf "$build/$tree/pc.old"
 }
 
-# take: make the tree what the scratch folder is
+# take: makes the tree the same as the scratch folder
 take() {
-    # A part of it would look like edits.  Ctrl-C has to wait; should it be
-    # killed all the same, the next apply() must know, and find backups with
-    # the upstream state of every file that is changed here.
+    # Half of it would look like edits, so Ctrl-C has to wait.  If this is killed
+    # all the same, the next apply() must know, and needs backups with the upstream
+    # state of every file that is changed here.
     trap '' HUP INT TERM
     echo unfinished >"$stamp"
     [ -d "$src/.pc" ] || take_backups
@@ -226,7 +226,7 @@ take() {
     write_stamp
 }
 
-# quilt finds the series under its usual name in the tree
+# link_series: lets quilt find the series under its usual name in the tree
 link_series() {
     ln -sfn "../../../${hooks#"$root/"}" "$src/patches"
     if [ -d "$src/.pc" ]; then
@@ -247,7 +247,7 @@ apply() {
     touched=$(all_touched)
     mkdir -p "$logs"
     link_series
-    # To be built and tried before it becomes part of a hook.
+    # An edit can be built and tested before it becomes part of a hook.
     if [ "$1" != discard ] && [ -n "$(applied)" ] && same_hooks && ! as_left; then
         warn "build/$tree/src stays as it was edited, which no hook has yet: \
 $(edited | tr '\n' ' ')('make refresh' puts it into the hooks and applies them all)"
@@ -263,8 +263,8 @@ $(edited | tr '\n' ' ')('make refresh' puts it into the hooks and applies them a
     take
 }
 
-# A hook that came from elsewhere since it was applied would be overwritten
-# with what the tree still holds of its former self.
+# refuse_stale: hooks that have changed since they were applied; a refresh would
+# overwrite them with their former state in the tree
 refuse_stale() {
     applied | while read -r hook; do
         [ -n "$(find "$hooks/$hook" -newer "$src/.pc/$hook/.timestamp" 2>/dev/null)" ] ||
@@ -274,7 +274,7 @@ refuse_stale() {
     done
 }
 
-# Files that somebody edited without telling quilt first.
+# strays: files that were edited without "quilt add"
 strays() {
     [ -f "$stamp" ] || return 0
     (cd "$src" && find . -name .pc -prune -o -name __pycache__ -prune -o \
@@ -282,7 +282,7 @@ strays() {
         sed 's,^\./,,' | while read -r file; do
         printf '%s\n' "$touched" | grep -qxF "$file" || printf ' %s' "$file"
     done
-    # With its hook popped, such a file looks like upstream's.
+    # With its hook popped, such a file looks like an upstream one.
     sed -n 's/^from //p' "$stamp" | while read -r sum file; do
         [ "$(upstream_sum "$file")" = "$sum" ] || printf ' %s' "$file"
     done
@@ -305,7 +305,7 @@ Put the former ones back (git stash), 'make refresh', and merge the two"
     link_series
     before=$(hooks_sums)
     for hook in $(applied); do
-        # -f: a later hook may touch the same file; each keeps its own part.
+        # -f: a later hook may change the same file; each keeps its own part.
         (cd "$src" && run_quilt refresh -f -p ab --no-timestamps --no-index "$hook") \
             >"$logs/refresh-$tree.log" 2>&1 || {
             log_tail "$logs/refresh-$tree.log"

@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# lay.sh TREE: lays our files over a prepared tree as relative symlinks, and
-# takes away the links of files that are no more.  An upstream file is never
-# covered: a change to one is a hook.
+# lay.sh TREE: links our files into a prepared tree, by relative symlinks, and
+# removes the links of files that are gone.  It never replaces an upstream file:
+# a change to one is a hook.
 
 set -eu
 
@@ -22,7 +22,7 @@ base=$(printf '%s\n' "$overlay" | head -n 1)
 tops=$(printf '%s\n' "$overlay" | tail -n +2)
 
 if [ -n "$tops" ]; then
-    # docs/*.md are about the fork itself.
+    # docs/*.md are about the fork, not for the tree.
     # shellcheck disable=SC2086 # names without blanks
     files=$(cd "$base" && find $tops -type f ! -name '*~' ! -name '.*' \
         ! -path 'docs/*.md' | sort)
@@ -30,7 +30,7 @@ else
     files=
 fi
 
-# A link of ours climbs out of the tree; upstream has none such.
+# Only our links lead out of the tree.
 find "$src" -path "$src/.pc" -prune -o -xtype l -lname '../../../*' -print |
     while read -r link; do
         case $(readlink -m "$link") in
@@ -45,7 +45,7 @@ find "$src" -path "$src/.pc" -prune -o -xtype l -lname '../../../*' -print |
 covered=
 for file in $files; do
     link=$src/$file
-    # One step up for each folder in the path, then out of build/TREE/src.
+    # Up once for each folder in the path, then out of build/TREE/src.
     up=$(printf '%s' "$file" | sed -e 's,[^/]*$,,' -e 's,[^/]*/,../,g')
     target=$up../../../${base#"$root"}
     target=$(printf '%s' "$target/$file" | sed 's,//*,/,g')

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # sync.sh: brings new files of ours and changed hooks into the prepared trees.
-# Quick, and silent, when there are none.
+# Quick and silent if there are none.
 
 set -eu
 

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# testdev-tree.sh: prepares build/qemu-testdev/src, upstream's QEMU with
-# memory-testdev, the device that maps many regions, and nothing else of ours.
+# testdev-tree.sh: prepares build/qemu-testdev/src: upstream's QEMU with our
+# memory-testdev, a device that maps many regions, and nothing else of ours.
 
 set -eu
 

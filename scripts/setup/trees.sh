@@ -5,13 +5,11 @@
 #
 #   build/qemu/src         QEMU with our files and hooks
 #   build/linux/src        Linux with our files and hooks
-#   build/linux-stock/src  the same Linux as it came
-#   build/qemu-stock/src   the same QEMU as it came; only where it is measured
-#                          (scripts/bench/bench.py postcopy)
-#   build/qemu-testdev/src the same again, but with our memory-testdev
-#                          (scripts/bench/bench.py memslots)
+#   build/linux-stock/src  pristine Linux
+#   build/qemu-stock/src   pristine QEMU, for "bench.py postcopy"
+#   build/qemu-testdev/src the same with our memory-testdev, for "bench.py memslots"
 
-# shellcheck disable=SC2034,SC2154 # used, and root set, by the scripts that source this file
+# shellcheck disable=SC2034,SC2154 # used, and root set, by the scripts that source it
 trees='qemu linux linux-stock'
 
 # tree_kind TREE: which upstream is it?
@@ -23,7 +21,7 @@ tree_kind() {
     esac
 }
 
-# unpack_again KIND TREE: prepares TREE as it came, from where ours of KIND came
+# unpack_again KIND TREE: prepares a pristine TREE, from where ours of KIND came
 unpack_again() {
     _origin=$(cat "$build/$1/origin" 2>/dev/null || echo "the archive")
     case $_origin in
@@ -41,8 +39,8 @@ tree_hooks() {
     esac
 }
 
-# tree_overlay TREE: under which folder our files have the paths that they
-# have in the tree, and then the names in that folder that are such files
+# tree_overlay TREE: the folder in which our files have their paths in the tree;
+# then, a line each, the names in that folder that are such files
 tree_overlay() {
     case $1 in
     qemu)

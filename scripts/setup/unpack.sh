@@ -1,11 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# unpack.sh qemu|linux [DIR [TREE]]: puts the upstream source where the build
-# wants it (see trees.sh), from the Debian archive through the cache, or as a
-# copy of the user's own tree DIR, unless that is empty; in all trees of its
-# kind that are always there, or in TREE.  A tree that is there already stays;
-# if it came from elsewhere, that is an error.
+# unpack.sh qemu|linux [DIR [TREE]]: unpacks the upstream source to TREE, or to all
+# trees of its kind that every build has (see trees.sh).  It comes from the Debian
+# archive through the cache, or with DIR as a copy of that tree.  An existing tree
+# stays; if it came from elsewhere, that is an error.
 
 set -eu
 
@@ -21,7 +20,8 @@ tested=$(recorded "$kind" tested)
 sources=$cache/sources
 origin=${from:-the archive}
 
-# check_version VERSION WHERE: of the series?  the point release tested?
+# check_version VERSION WHERE: dies if it is of another series, warns if it is
+# another point release than the tested one
 check_version() {
     in_series "$1" "$series" ||
         die "$2 is $kind $1; the hooks are made for the series $series (tested with $tested)"
@@ -29,8 +29,7 @@ check_version() {
         warn "$2 is $kind $1; tested was $tested of the same series"
 }
 
-# cached: the version in the cache to use, if any: the tested one, else the
-# newest of the series
+# cached: the version in the cache: the tested one, else the newest of the series
 cached() {
     for _sums in "$sources/${kind}_$series".*.sha256; do
         [ -e "$_sums" ] || continue
@@ -42,7 +41,7 @@ cached() {
         END { if (found) print found; else if (newest) print newest }'
 }
 
-# intact VERSION: are the cached files what apt had checked?
+# intact VERSION: are the cached files as apt had checked them?
 intact() {
     (cd "$sources" && sha256sum -c --status "${kind}_$1.sha256") || return 1
     [ "$1" != "$tested" ] ||
@@ -52,13 +51,13 @@ intact() {
 (scripts/setup/upstream.versions has its checksum)"
 }
 
-# named_in VERSION SUFFIX: the cached file of that version
+# named_in VERSION SUFFIX: the name of a cached file of that version
 named_in() {
     awk -v suffix="$2" 'substr($2, length($2) - length(suffix) + 1) == suffix { print $2 }' \
         "$sources/${kind}_$1.sha256"
 }
 
-# fetch: prints the version; what goes on is told on standard error
+# fetch: fetches the source, unless cached, and prints its version
 fetch() {
     mkdir -p "$cache"
     # Two checkouts may share the cache.
@@ -79,8 +78,8 @@ fetch() {
     echo "$_version"
 }
 
-# Debian's archive leaves out QEMU's bundled Python wheels and firmware.  Its
-# own patches make QEMU's configure not miss them.
+# Debian's archive leaves out QEMU's bundled Python wheels and firmware.  With
+# Debian's patches, QEMU's configure does not need them.
 debian_patches='disable-pycotap skip-unpack-edk2-blobs'
 
 patch_qemu() {
@@ -119,7 +118,7 @@ for tree in ${only:-$trees}; do
     version=$(tree_version "$kind" "$build/$tree/src") ||
         die "build/$tree/src is no tree of $kind: remove it"
     check_version "$version" "build/$tree/src"
-    # Without a note it is from before there were any, so most likely:
+    # Trees of before there was such a note most likely came from the archive.
     came_from=$(cat "$build/$tree/origin" 2>/dev/null || echo "the archive")
     [ "$came_from" = "$origin" ] || die "build/$tree/src is from $came_from, not from $origin: \
 'make refresh' if you edited it, then 'make distclean'; or configure as before"
@@ -147,11 +146,11 @@ for tree in $todo; do
     mkdir -p "$new"
     if [ -n "$from" ]; then
         say "    copying $from to build/$tree/src"
-        # No pipe: what cannot be read must not be left out unnoticed.
+        # No pipe: a file that cannot be read must be an error.
         find "$from" -mindepth 1 -maxdepth 1 ! -name .git \
             -exec cp -a -t "$new" {} + || die "$from could not be copied"
         if [ "$kind" = linux ] && [ -e "$new/.config" ]; then
-            # A tree that was built in cannot be built from elsewhere.
+            # A tree that was built in place cannot be built out of tree.
             logged "mrproper-$tree" make -C "$new" mrproper
         fi
     else

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What apt-entries.awk reads out of apt's two kinds of source lists.
+# Tests what apt-entries.awk reads from apt's two kinds of source lists.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh

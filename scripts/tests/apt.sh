@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Where apt.sh stops, and what it leaves in the cache.  It gets no real apt.
+# Tests apt.sh: where it stops, and what it leaves in the cache.  apt is faked.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -49,7 +49,7 @@ matches "for another architecture as well" "$said" "no entry for Debian's suite"
 matches "with an error" "$said" '^status 1$'
 is "and apt is not even called" "$(cat "$work/called" 2>/dev/null || :)" ""
 
-# Who names the sources by hand needs neither.
+# Sources that are named by hand need neither.
 if [ -z "$suite" ] || ! ls /usr/share/keyrings/debian-archive-keyring.* >/dev/null 2>&1; then
     skip "what is downloaded" "only on Debian, with its archive's keys"
     done_testing

@@ -1,13 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What bench.py makes of the runs of a benchmark, and how it ends.
+# Tests what bench.py makes of the runs of a benchmark, and how it ends.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
 . "$(dirname "$0")/tap.sh"
 
-# python CODE: with what all of it needs
+# python CODE: runs CODE after the definitions that all of it needs
 python() {
     PYTHONPATH=$scripts/bench python3 -B -c "
 import json, sys
@@ -163,7 +163,7 @@ is "memslots: the seed's" \
     "$(changes seed "$(echo "$run\"op\": \"unmap 2M\", \"ns\": 50000}" | sed 's/idle/seed/')")" \
     "1|10|unmap 2M|50"
 
-# bench.py userfault, with the selftests and what starts them played by scripts
+# bench.py userfault, with fake selftests and a fake testbed
 make_checkout
 mkdir -p "$top/build/meson/testbed" "$top/build/linux/selftests" "$work/bin"
 cat >"$top/build/meson/testbed/testbed" <<'END'

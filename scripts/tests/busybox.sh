@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Where busybox.sh takes a busybox from.  It gets no real apt.
+# Tests where busybox.sh takes a busybox from.  apt is faked.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -26,15 +26,14 @@ zeroes() {
     printf '\\000%.0s' $(seq "$1")
 }
 
-# program MACHINE SEGMENT: of that machine, with one segment of that type; both
-# are low bytes, in octal
+# program MACHINE SEGMENT: a program with one segment; both are low bytes, in octal
 program() {
     # shellcheck disable=SC2059 # all of them are escapes
     printf "\\177ELF\\002\\001\\001$(zeroes 9)\\002\\000\\$1\\000\\001$(zeroes 11)\\100$(zeroes 19)\
 \\100\\000\\070\\000\\001\\000\\100$(zeroes 5)\\$2$(zeroes 55)"
 }
 
-# same FILE: yes if it is what is there
+# same FILE: yes if it is the same as the result
 same() {
     cmp "$1" "$result" 2>&1 && echo yes
 }
@@ -65,7 +64,7 @@ if ! command -v dpkg-deb >/dev/null; then
     exit
 fi
 
-# What apt.sh is asked for, and brings: a package with a folder bin.
+# apt.sh notes its arguments, and brings a package with a second folder bin.
 mkdir -p "$work/package/DEBIAN" "$work/package/usr/bin" "$work/package/usr/share/bin"
 printf 'Package: some\nVersion: 1\nArchitecture: all\nMaintainer: none\nDescription: none\n' \
     >"$work/package/DEBIAN/control"

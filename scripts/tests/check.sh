@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What check.sh has built before it runs tests.  It gets no real ninja.
+# Tests what check.sh builds before it runs tests.  ninja and Meson are faked.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -20,7 +20,7 @@ case $* in
 *"${BROKEN:-nothing}"*) exit 1 ;;
 esac
 END
-# One of the suite is run only if that is asked for.
+# Lists a test of the suites debug-kernel and sanitizer only if asked to.
 cat >"$work/bin/meson" <<'END'
 #!/bin/sh
 case $* in
@@ -41,7 +41,7 @@ printf '#!/bin/sh\necho "qemu $1" >>"$WORK/built"\n[ "$1" != "${BROKEN:-}" ]\n' 
     >"$top/scripts/build/qemu.sh"
 chmod +x "$work/bin/ninja" "$work/bin/meson" "$top/scripts/build/qemu.sh"
 
-# check [ARGUMENT]...: what it has built, and its last line
+# check [ARGUMENT]...: what it built, its status, and its last line
 check() {
     rm -f "$work/built"
     _status=0

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What common.sh has for processes that run at the same time.
+# Tests the parts of common.sh for processes that run at the same time.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -9,7 +9,7 @@ set -eu
 
 make_checkout
 
-# script: one of ours, of what is on standard input
+# script: makes a script that uses common.sh, from standard input
 script() {
     {
         printf 'set -eu\nroot=%s\n. "%s/scripts/common.sh"\n' "$top" "$top"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What deps.sh makes of packages that cannot be installed.
+# Tests what deps.sh makes of packages that cannot be installed.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -17,7 +17,7 @@ deps() {
     (sh "$top/scripts/setup/deps.sh" "$1" 2>&1) || echo "status $?"
 }
 
-# with KIND NAME: of which there are two, one of them missing
+# with KIND NAME: lets deps.list have sh, which exists, and NAME
 with() {
     printf '# kind name package\ntool sh dash\n%s %s some-package\n' "$1" "$2" \
         >"$top/scripts/setup/deps.list"

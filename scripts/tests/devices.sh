@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What is for tests only is in no build of QEMU that does not ask for it.
+# Tests that a build of QEMU has memory-testdev only if it asks for it.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -9,7 +9,7 @@ set -eu
 
 src=$(cd "$scripts/../build/qemu/src" && pwd)
 
-# devices TARGET LIST: memory-testdev's symbol as QEMU's configure would find it
+# devices TARGET LIST: memory-testdev's symbol, as QEMU's configure sets it
 devices() {
     (
         cd "$src"
@@ -24,7 +24,7 @@ devices() {
     )
 }
 
-# commands [OPTION-OF-CPP]...: memory-testdev's QMP commands that are registered
+# commands [OPTION-OF-CPP]...: the registered QMP commands of memory-testdev
 commands() {
     grep -v '^#include' "$work/qapi/qapi-init-commands.c" | cpp -P "$@" |
         grep -o '"x-memory-testdev-[a-z]*"' | tr '\n' ' '

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What hooks.sh does to a prepared tree and to the hooks.
+# Tests what hooks.sh does to a prepared tree and to the hooks.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -112,7 +112,7 @@ matches "and refreshed" "$(hooks refresh)" '^qemu: fourth.patch$'
 is "and is then one as the others" "$(hooks apply)" ""
 matches "with its edit" "$(cat "$top/patches/fourth.patch")" '^\+zwei$'
 
-# signalled SIGNAL FILE: before it puts that one into the tree
+# signalled SIGNAL FILE: applies; SIGNAL comes when FILE is put into the tree
 signalled() {
     mkdir -p "$work/bin"
     cat >"$work/bin/cp" <<END

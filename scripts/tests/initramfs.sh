@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What the two mkinitramfs.sh pack, and that they fail when cpio does.
+# Tests what the two mkinitramfs.sh pack, and that they fail if cpio does.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh

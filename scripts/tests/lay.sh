@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What lay.sh does to a prepared tree.
+# Tests what lay.sh does to a prepared tree.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh

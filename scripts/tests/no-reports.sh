@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What testbed/no-reports.sh takes for a report of the kernel's.
+# Tests what testbed/no-reports.sh recognizes as a report of the kernel.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -15,7 +15,7 @@ chmod +x "$work/bin/dmesg"
 PATH=$work/bin:$PATH WORK=$work POSTERN_PROC=$work/proc
 export PATH WORK POSTERN_PROC
 
-# kernel_log [LINE]...: what the kernel has said
+# kernel_log [LINE]...: sets the kernel's log
 kernel_log() {
     {
         echo '[    0.000000] Linux version 6.12 (postern@postern)'
@@ -27,7 +27,7 @@ kernel_log() {
     } >"$work/log"
 }
 
-# lockdep N: whether it is on
+# lockdep N: 1 if it is on, 0 if off
 lockdep() {
     printf ' max locking depth:  17\n debug_locks:       %11u\n' "$1" \
         >"$work/proc/lockdep_stats"
@@ -49,7 +49,7 @@ is "without a command nothing is well" "$(run 2>&1)" \
     "usage: no-reports.sh [--no-memory] COMMAND [ARG]...
 status 2"
 
-# caught LINE: as the only one that tells of a mistake
+# caught LINE: LINE alone is recognized as a report
 caught() {
     kernel_log "$1" "  more of it"
     said=$(run printf '%s\n' said)

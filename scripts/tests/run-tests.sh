@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What testbed/run-tests.sh reports of the programs that it runs, and
+# Tests what testbed/run-tests.sh reports of the programs that it runs, and
 # testbed/stderr-to-tap.sh of one.
 
 set -eu
@@ -12,7 +12,7 @@ run_tests=$scripts/../testbed/run-tests.sh
 
 run() {
     _status=0
-    # How long each took is different each time.
+    # Times differ in each run.
     sh "$run_tests" 2 "$@" >"$work/said" 2>&1 || _status=$?
     sed '/^# slow test [^ ]* executed in [0-9]* secs$/d' "$work/said"
     echo "status $_status"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# When selftests-step.sh has the selftests built again.
+# Tests when selftests-step.sh builds the selftests again.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -21,7 +21,7 @@ compiler() {
 compiler 1.0
 chmod +x "$work/bin/ccache" "$work/bin/some-cc"
 
-# As make does, it makes what is not there.
+# Like make, it makes files that are missing.
 cat >"$top/scripts/build/selftests.sh" <<'END'
 mkdir -p "$2/lib" "$2/headers/usr" "$2/tools"
 for file in a_test lib/a.o headers/usr/a.h tools/a.h; do
@@ -32,7 +32,7 @@ END
 WORK=$work
 export WORK
 
-# made: what is made, and whether the stamp is touched
+# made: the files that are made, and whether the stamp is touched
 made() {
     : >"$work/made"
     touch -d '2000-01-01' "$stamp"
@@ -41,7 +41,7 @@ made() {
     [ "$(date -r "$stamp" +%Y)" = 2000 ] || echo touched
 }
 
-# again: nothing else than time has passed, and the stamp knows of what was made
+# again: as made(), with a stamp that is newer than all files
 again() {
     find "$out" -exec touch -d '1999-01-01' {} +
     made

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What test-summary.py makes of Meson's log.
+# Tests what test-summary.py makes of Meson's log.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh

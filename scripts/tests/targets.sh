@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Which target lists configure takes, and what the scripts make of them.
+# Tests which target lists configure accepts, and what the scripts make of them.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -9,8 +9,7 @@ set -eu
 
 make_checkout
 cp "$scripts/../configure" "$top/"
-# What configure has done for it: all of it well, or not.  They tell which list
-# they see.
+# The steps of configure note which list they see, and can be made to fail.
 steps='setup/deps setup/unpack setup/busybox setup/sync build/qemu'
 for step in $steps; do
     cat >"$top/scripts/$step.sh" <<END
@@ -74,7 +73,7 @@ is "when all goes well all see the new one" "$(cat "$work"/seen-* | sort | uniq 
     " 5 x86_64-softmmu,aarch64-softmmu"
 is "which is then in effect" "$(targets)" "$both"
 
-# What deps.sh is told of the archive, with QEMU's source there.
+# What configure tells deps.sh of the archive if QEMU's source exists.
 echo "echo \"\$POSTERN_NEED_ARCHIVE\" >'$work/need'" >"$top/scripts/setup/deps.sh"
 # need [ARGUMENT]...: of configure
 need() {

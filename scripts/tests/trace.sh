@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What trace.py makes of a trace, and how instructions.sh ends.
+# Tests what trace.py makes of a trace, and how instructions.sh ends.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -20,7 +20,7 @@ ffffffff81005000 t finish_task_switch.isra.0
 ffffffff81006000 D data
 END
 
-# ran ADDRESS [FLAGS]...: as QEMU logs it; host mode at first, L2 with 2 in front
+# ran ADDRESS...: instructions as QEMU logs them; with L2: in front, in guest mode
 ran() {
     for _pc; do
         _flags=00c0c2b0
@@ -64,8 +64,7 @@ said=$(trace threads)
 matches "a vCPU's turn" "$said" '^ +12 +1.00 turns  vCPUs$'
 matches "a reader's turn" "$said" '^ +3 +1.00 turns  readers$'
 
-# A program where a function begins at what reads as the number 4e12, more than
-# those behind it.
+# A function whose address reads as the number 4e12, more than those after it
 cat >"$work/program" <<'END'
 00000000004d0000 T before
 00000000004e0012 T middle
@@ -87,7 +86,7 @@ matches "addresses are no numbers" "$said" '^ +2.0 +1.00 user after$'
 : >"$work/trace"
 matches "a trace without a page is an error" "$(trace locks 2>&1 || echo failed)" '^failed$'
 
-# The ways of pages, out of order, as of several logs
+# The ways of pages, out of order, as if from several logs
 cat >"$work/log" <<'END'
 11@1700000000.000100:postcopy_start
 11@1700000000.000110:postcopy_preempt_enabled 0
@@ -124,7 +123,7 @@ matches "and nothing else" "$(printf '%s\n' "$said" | wc -l)" '^13$'
 : >"$work/log"
 matches "a log without a fault is an error" "$(faults "$work/log" 2>&1 || echo failed)" '^failed$'
 
-# instructions.sh, with a testbed and a QEMU played by scripts
+# instructions.sh, with a fake testbed and QEMU
 make_checkout
 mkdir -p "$top/build/meson/testbed" "$top/build/qemu/out"
 cat >"$top/build/meson/testbed/testbed" <<'END'

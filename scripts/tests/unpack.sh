@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What unpack.sh makes of a user's own tree.
+# Tests what unpack.sh makes of a user's own tree.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
