@@ -171,6 +171,7 @@ cat >"$top/build/meson/testbed/testbed" <<'END'
 while [ "$1" != -- ]; do shift; done
 shift
 [ ! -e "$LOST_L1" ] || { rm "$LOST_L1"; exit 3; }
+[ ! -e "$HUNG_L1" ] || { rm "$HUNG_L1"; exit 124; }
 exec "$@"
 END
 cat >"$top/build/linux/selftests/userfault_perf_test" <<'END'
@@ -190,7 +191,7 @@ printf '#!/bin/sh\n' >"$work/bin/ninja"
 printf '#!/bin/sh\necho 2\n' >"$work/bin/nproc"
 printf '#!/bin/sh\nexit 1\n' >"$work/bin/gnuplot"
 chmod +x "$top/build/meson/testbed/testbed" "$top/build/linux/selftests"/* "$work/bin"/*
-export PATH="$work/bin:$PATH" BROKEN=none-none SILENT=none-none LOST_L1="$work/lost"
+export PATH="$work/bin:$PATH" BROKEN=none-none SILENT=none-none LOST_L1="$work/lost" HUNG_L1="$work/hung"
 
 # bench ARG...: sets said and status
 bench() {
@@ -237,6 +238,39 @@ BROKEN='*' bench userfault wall 1
 is "everything fails: 1 at the end" "$status" 1
 matches "fewer CPUs than L1's are warned of" "$said" "^warning: L1's 4 CPUs share 2 "
 matches "every row is there" "$said" '^  kvm-minor +- +- +1 of 1 runs failed$'
+
+# bench.py postcopy, with fakes likewise: four runs a round, of 1 vCPU
+for script in setup/unpack build/qemu; do
+    printf '#!/bin/sh\n' >"$top/scripts/$script.sh"
+done
+printf '#!/bin/sh\n' >"$work/bin/tc"
+mkdir -p "$top/build/qemu/out/tests/qtest"
+cat >"$top/build/qemu/out/tests/qtest/postern-bench" <<'END'
+#!/bin/sh
+run='{"round": 1, "vcpus": 1, "limit_mib_s": 0, "delay_us": 0, "pages": 10, "dst_ns": 500,'
+run="$run \"requested\": 3, \"p50_us\": 7, \"p99_us\": 9, \"wait_us\": 50, \"waits\": 6,"
+run="$run \"ops\": 100, \"guest_us\": 1000, \"postcopy_us\": 900,"
+for side in upstream postern; do
+    echo "$run \"mode\": \"plain\", \"side\": \"$side\"}"
+    echo "$run \"mode\": \"preempt\", \"side\": \"$side\"}"
+done
+END
+chmod +x "$work/bin/tc" "$top/build/qemu/out/tests/qtest/postern-bench"
+json=$top/build/bench-postcopy.json
+touch "$HUNG_L1"
+bench postcopy icount 1
+is "post-copy: a boot that hangs is no failure" "$status" 0
+matches "and is made again" "$said" '^Boots that hung and were made again: 1$'
+matches "a table of both sides" "$said" \
+    '^  1 vCPUs, preempt, 0 us +50.00 \(50.00..50.00\) +50.00 .* +1.00 \(1.00..1.00\)$'
+is "all runs are in the results" "$(json_count '"round"')" 4
+touch "$HUNG_L1"
+VCPUS=1 DELAYS=0 LIMITS=0 bench postcopy wall 1
+is "where instructions are not counted, it is one" "$status" 1
+matches "which is told" "$said" '^  wall, round 1: ended with status 124 '
+VCPUS=1 DELAYS=0 LIMITS=0,8 bench postcopy wall 1
+is "runs that are missing: 1 at the end" "$status" 1
+matches "which is told, too" "$said" '^  wall, round 1: 4 of 8 runs '
 
 for rounds in 0 00 x 3x ''; do
     bench userfault "$rounds"
