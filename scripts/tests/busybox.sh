@@ -18,8 +18,8 @@ busybox() {
 
 echo 'exit 1' >"$top/scripts/setup/apt.sh"
 said=$(busybox)
-matches "without the archive it says what else there is" "$said" '--aarch64-busybox.*--target-list'
-matches "which is an error" "$said" '^status 1$'
+matches "without the archive, the error names the alternatives" "$said" '--aarch64-busybox.*--target-list'
+matches "no busybox is an error" "$said" '^status 1$'
 
 # zeroes N: as bytes, for printf
 zeroes() {
@@ -40,26 +40,26 @@ same() {
 
 aarch64=267 x86=076 load=001 interpreter=003
 program $aarch64 $load >"$work/own"
-is "one that was named is taken" "$(busybox "$work/own")$(same "$work/own")" yes
-is "and kept" "$(busybox)$(same "$work/own")" yes
+is "a named busybox is used" "$(busybox "$work/own")$(same "$work/own")" yes
+is "a named busybox is kept" "$(busybox)$(same "$work/own")" yes
 { program $aarch64 $load && echo more; } >"$work/other"
-is "until another one is named" "$(busybox "$work/other")$(same "$work/other")" yes
+is "another named busybox replaces it" "$(busybox "$work/other")$(same "$work/other")" yes
 
 program $x86 $load >"$work/x86"
 program $aarch64 $interpreter >"$work/dynamic"
 echo '#!/bin/sh' >"$work/script"
 : >"$work/empty"
 for kind in x86 dynamic script empty; do
-    is "not one that would not run: $kind" "$(busybox "$work/$kind")" \
+    is "refused: a busybox that would not run: $kind" "$(busybox "$work/$kind")" \
         "busybox.sh: $work/$kind is no statically linked program of aarch64
 status 1"
 done
-is "which leaves what is there" "$(same "$work/other")" yes
-is "and nothing else" "$(find "$top/build" -name 'busybox*')" "$result"
+is "a refused busybox leaves the former one" "$(same "$work/other")" yes
+is "a refused busybox leaves no other file" "$(find "$top/build" -name 'busybox*')" "$result"
 rm "$result"
 
 if ! command -v dpkg-deb >/dev/null; then
-    skip "one out of a package" "no dpkg-deb here"
+    skip "a busybox from a package" "no dpkg-deb here"
     done_testing
     exit
 fi
@@ -78,14 +78,14 @@ cp "$work/deb" busybox-static_1%3a1_arm64.deb
 sha256sum busybox-static_1%3a1_arm64.deb >busybox-static_arm64.sha256
 END
 busybox >/dev/null
-is "the archive's is unpacked" "$(cat "$result")" packaged
+is "the archive's busybox is unpacked" "$(cat "$result")" packaged
 rm "$result"
 busybox >/dev/null
-is "again out of the cache" "$(cat "$result")" packaged
-is "and not fetched again for it" "$(cat "$work/called")" "binary busybox-static arm64"
+is "the cached package is unpacked again" "$(cat "$result")" packaged
+is "the cached package is not downloaded again" "$(cat "$work/called")" "binary busybox-static arm64"
 rm "$result"
 echo damaged >"$binaries/busybox-static_1%3a1_arm64.deb"
 busybox >/dev/null
-is "unless the cache is damaged" "$(cat "$result")$(wc -l <"$work/called")" packaged2
+is "a damaged package is downloaded again" "$(cat "$result")$(wc -l <"$work/called")" packaged2
 
 done_testing

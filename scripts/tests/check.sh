@@ -50,23 +50,23 @@ check() {
     printf '%s\n' "$_said" | tail -n 1
 }
 
-is "all but the debug kernel" "$(check)" \
+is "by default, the debug kernel is not built" "$(check)" \
     "all meson-test-prereq ; 0; 1 passed, 0 failed"
-is "not for another suite" "$(check --suite=selftest)" \
+is "another suite does not build it either" "$(check --suite=selftest)" \
     "all meson-test-prereq ; 0; 1 passed, 0 failed"
-is "which its own suite needs" "$(check --suite=debug-kernel)" \
+is "its own suite builds it" "$(check --suite=debug-kernel)" \
     "all meson-test-prereq linux-debug.stamp ; 0; 1 passed, 0 failed"
-is "however that is said" "$(check --suite debug-kernel some_test-debug)" \
+is "its own suite builds it, with other options, too" "$(check --suite debug-kernel some_test-debug)" \
     "all meson-test-prereq linux-debug.stamp ; 0; 1 passed, 0 failed"
-is "no test is run where it does not build" \
+is "no test runs if the debug kernel does not build" \
     "$(BROKEN=debug check --suite=debug-kernel)" \
     "all meson-test-prereq linux-debug.stamp ; 1; check.sh: the build failed; no test was run"
-is "the sanitizers' QEMUs for theirs" "$(check --suite=sanitizer)" \
+is "the suite sanitizer builds its QEMUs" "$(check --suite=sanitizer)" \
     "all meson-test-prereq qemu --asan qemu --tsan ; 0; 1 passed, 0 failed"
-is "and no test where one of those does not build" \
+is "no test runs if one of those does not build" \
     "$(BROKEN=--asan check --suite=sanitizer)" \
     "all meson-test-prereq qemu --asan ; 1; check.sh: the build failed; no test was run"
-is "nor where anything else does not" "$(BROKEN=prereq check)" \
+is "no test runs if anything else does not build" "$(BROKEN=prereq check)" \
     "all meson-test-prereq ; 1; check.sh: the build failed; no test was run"
 
 done_testing

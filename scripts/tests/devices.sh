@@ -30,14 +30,14 @@ commands() {
         grep -o '"x-memory-testdev-[a-z]*"' | tr '\n' ' '
 }
 
-is "x86_64 has no memory-testdev" "$(devices x86_64 default)" ""
-is "nor has aarch64" "$(devices aarch64 default)" ""
-is "our list for x86_64 has it" "$(devices x86_64 testbed)" \
+is "the default list for x86_64 has no memory-testdev" "$(devices x86_64 default)" ""
+is "the default list for aarch64 has no memory-testdev" "$(devices aarch64 default)" ""
+is "our list for x86_64 has memory-testdev" "$(devices x86_64 testbed)" \
     CONFIG_MEMORY_TESTDEV=y
 
 (cd "$src" && python3 scripts/qapi-gen.py -o "$work/qapi" qapi/qapi-schema.json)
-is "without it there are no commands" "$(commands)" ""
-is "with it there are" "$(commands -DCONFIG_MEMORY_TESTDEV_COMMANDS)" \
+is "no commands without memory-testdev" "$(commands)" ""
+is "commands with memory-testdev" "$(commands -DCONFIG_MEMORY_TESTDEV_COMMANDS)" \
     '"x-memory-testdev-run" "x-memory-testdev-fuzz" '
 
 done_testing

@@ -47,25 +47,25 @@ again() {
     made
 }
 
-is "all at first" "$(made)" "a_test lib/a.o headers/usr/a.h tools/a.h touched"
-is "nothing again" "$(again)" ""
+is "everything is built at first" "$(made)" "a_test lib/a.o headers/usr/a.h tools/a.h touched"
+is "nothing is built again" "$(again)" ""
 compiler 1.1
-is "with another compiler all but headers" "$(again)" "a_test lib/a.o touched"
-is "once" "$(again)" ""
+is "another compiler: all but headers is built" "$(again)" "a_test lib/a.o touched"
+is "another compiler: only once" "$(again)" ""
 CFLAGS=-O0
 export CFLAGS
-is "with other flags as well" "$(again)" "a_test lib/a.o touched"
+is "other flags: all but headers is built" "$(again)" "a_test lib/a.o touched"
 echo '# edited' >>"$top/scripts/build/selftests.sh"
-is "and when it is built in another way" "$(again)" "a_test lib/a.o touched"
-is "once" "$(again)" ""
+is "another script: all but headers is built" "$(again)" "a_test lib/a.o touched"
+is "another script: only once" "$(again)" ""
 rm "$out/a_test"
 touch "$work/broken"
-is "what does not build is an error" "$(again)" "status 1
+is "a failed build is an error" "$(again)" "status 1
 a_test "
 rm "$work/broken"
 compiler 1.0
 touch -d '2100-01-01' "$out/headers/usr/a.h"
-is "headers stay as they are" "$(made), $(date -r "$out/headers/usr/a.h" +%Y)" \
+is "the headers stay as they are" "$(made), $(date -r "$out/headers/usr/a.h" +%Y)" \
     "a_test lib/a.o touched, 2100"
 
 done_testing

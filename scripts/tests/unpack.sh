@@ -28,18 +28,18 @@ tree "$work/two"
 
 is "a tree is copied" "$(unpack "$work/one")" "    copying $work/one to build/linux/src
     copying $work/one to build/linux-stock/src"
-is "all of it but its repository" "$(cd "$linux" && find . | LC_ALL=C sort | tr '\n' ' ')" \
+is "a tree is copied without its repository" "$(cd "$linux" && find . | LC_ALL=C sort | tr '\n' ' ')" \
     ". ./.hidden ./Kbuild ./Makefile ./some ./some/.git ./some/file "
-is "and stays" "$(unpack "$work/one")" "    build/linux/src: linux $tested is there
+is "an existing tree stays" "$(unpack "$work/one")" "    build/linux/src: linux $tested is there
     build/linux-stock/src: linux $tested is there"
 
 touch "$linux/mine"
 said=$(unpack "$work/two")
-matches "another is not taken for it" "$said" \
+matches "a tree from elsewhere is refused" "$said" \
     "linux/src is from $work/one, not from $work/two: .*make distclean"
-matches "which is an error" "$said" '^status 1$'
-matches "nor is the archive's" "$(unpack)" "from $work/one, not from the archive: .*make distclean"
-is "and the tree is left alone" "$(ls "$linux/mine")" "$linux/mine"
+matches "a tree from elsewhere is an error" "$said" '^status 1$'
+matches "the archive instead of a tree is refused" "$(unpack)" "from $work/one, not from the archive: .*make distclean"
+is "the existing tree is left alone" "$(ls "$linux/mine")" "$linux/mine"
 
 rm -r "$top/build/linux" "$top/build/linux-stock"
 mkdir "$work/bin"
@@ -47,7 +47,7 @@ mkdir "$work/bin"
 printf '#!/bin/sh\n/bin/cp "$@"\nexit 1\n' >"$work/bin/cp"
 chmod +x "$work/bin/cp"
 said=$(PATH=$work/bin:$PATH unpack "$work/one")
-matches "one that cannot be read to its end is an error" "$said" '^status 1$'
-is "and is not there" "$(ls -d "$linux" 2>/dev/null || :)" ""
+matches "a tree that cannot be read is an error" "$said" '^status 1$'
+is "a tree that cannot be read is not there" "$(ls -d "$linux" 2>/dev/null || :)" ""
 
 done_testing
