@@ -135,7 +135,7 @@ def plot(name, title, curves, commands=''):
     curves has lists of (x, Range) by their names. commands of gnuplot may
     change the axes. Nothing else depends on a plot.
     """
-    if not have_gnuplot():
+    if not have_gnuplot() or not any(curves.values()):
         return
     path = os.path.join(BUILD, name + '.svg')
     data = ''
