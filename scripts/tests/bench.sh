@@ -74,8 +74,8 @@ is "large numbers stay whole" "$(stats '1 2 a 1234567890')" \
 # table LINE...: a table of statistics, with the ratio of another
 table() {
     printf '%s\n' "$@" | python "
-for line in table(list(stats()), 'vCPUs', 'pages/s', 'slow', seed={('2', 'a'): '1.234'}):
-    print(line)"
+lines = table(list(stats()), 'vCPUs', 'pages/s', 'slow', seed={('2', 'a'): '1.234'})
+sys.stdout.write('\n'.join(lines) + '\n')"
 }
 
 table=$(table '2 slow 3 0 10 9 11 1 1 1' '2 a 3 1 25 24 26 2.5 2.4 2.6' \
