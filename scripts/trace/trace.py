@@ -12,6 +12,7 @@ import argparse
 import bisect
 import collections
 import re
+import signal
 import sys
 
 Instruction = collections.namedtuple('Instruction', 'at name entry')
@@ -310,6 +311,8 @@ def faults(args):
 
 
 def main():
+    # End quietly if the reader of a pipe, head for example, has ended.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
