@@ -262,6 +262,22 @@ static EventNotifier *unused_notifier(Region *region)
     g_assert_not_reached();
 }
 
+/*
+ * One of size 0 is for accesses of any size, and equals all others at its address:
+ * to delete one of them would be to delete any.
+ */
+static bool is_ambiguous(const Region *region, const IoEventFd *fd)
+{
+    for (unsigned int i = 0; i < region->nr_ioeventfds; i++) {
+        const IoEventFd *other = &region->ioeventfds[i];
+
+        if (other->addr == fd->addr && (!other->size || !fd->size)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void add_ioeventfd(Fuzz *fuzz, Region *region)
 {
     static const unsigned int sizes[] = { 0, 1, 2, 4, 8 };
@@ -275,6 +291,9 @@ static void add_ioeventfd(Fuzz *fuzz, Region *region)
     if (fd.size) {
         fd.match_data = fuzz_below(fuzz, 2);
         fd.data = fd.match_data ? fuzz_below(fuzz, 4) : 0;
+    }
+    if (is_ambiguous(region, &fd)) {
+        return;
     }
     region->ioeventfds[region->nr_ioeventfds++] = fd;
     memory_region_add_eventfd(&region->mr, fd.addr, fd.size, fd.match_data,
