@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Meson describes what is built (meson.build); this only gives the usual
-# commands their names, and sets up what is not set up yet.
+# The usual commands.  meson.build describes what is built; this sets up what is
+# not set up yet, and calls Meson and the scripts.
 
 MESON_BUILD = build/meson
 
-# Each of them runs ninja in the same folder, which uses all processors itself.
+# Each target runs ninja in the same folder, which uses all processors itself.
 .NOTPARALLEL:
 .PHONY: all demo check check-debug-kernel check-fuzz check-sanitizers check-upstream
 .PHONY: soak bench bench-userfault bench-postcopy bench-memslots shell refresh help distclean prepare
@@ -13,62 +13,62 @@ MESON_BUILD = build/meson
 all: prepare
 	@ninja -C $(MESON_BUILD)
 
-# A guest, migrated by post-copy with userfaultfd and with KVM userfault.
+# One guest, migrated with userfaultfd and with KVM userfault
 demo: prepare
-	@scripts/demo.sh
+	@scripts/run/demo.sh
 
 check: prepare
-	@scripts/check.sh $(TESTS)
+	@scripts/check/check.sh $(TESTS)
 
-# The selftests on a kernel that looks for its own mistakes.
+# KVM selftests on a kernel with KASAN and lockdep
 check-debug-kernel: prepare
-	@scripts/check.sh --suite=debug-kernel $(TESTS)
+	@scripts/check/check.sh --suite=debug-kernel $(TESTS)
 
-# Randomized changes of memory regions against a model, for an hour.
+# Randomized changes of memory regions against a model, for an hour
 check-fuzz: prepare
-	@scripts/check.sh --suite=fuzz
+	@scripts/check/check.sh --suite=fuzz
 
-# The qtests of ours with a QEMU that looks for its own mistakes.
+# Our qtests with a QEMU with sanitizers
 check-sanitizers: prepare
-	@scripts/check.sh --suite=sanitizer $(TESTS)
+	@scripts/check/check.sh --suite=sanitizer $(TESTS)
 
-# All of upstream's migration-test.
+# All of upstream's migration-test
 check-upstream: prepare
-	@scripts/check.sh --suite=upstream $(TESTS)
+	@scripts/check/check.sh --suite=upstream $(TESTS)
 
-# Migrations at random, with all that may happen to a network.
+# Randomized migrations over a network that fails in all ways
 soak: prepare
 	$(if $(TOUR),$(if $(SEED),,$(error TOUR is a number of a tour of SEED, which is not given)))
-	@scripts/soak.sh $(or $(N),200) $(SEED) $(TOUR)
+	@scripts/run/soak.sh $(or $(N),200) $(SEED) $(TOUR)
 
 shell: prepare
-	@scripts/shell.sh
+	@scripts/run/shell.sh
 
 bench: prepare
-	@scripts/bench.sh $(ROUNDS)
+	@scripts/bench/demo.sh $(ROUNDS)
 
-# Pages brought on demand, by userfaultfd and by KVM userfault, kernel only.
+# Pages brought on demand, by userfaultfd and by KVM userfault, kernel only
 bench-userfault: prepare
-	@scripts/bench-userfault.sh $(ROUNDS)
+	@scripts/bench/bench.py userfault $(ROUNDS)
 
-# Post-copy with upstream's QEMU against ours.
+# Post-copy with upstream's QEMU and with ours
 bench-postcopy: prepare
-	@scripts/bench-postcopy.sh $(ROUNDS)
+	@scripts/bench/bench.py postcopy $(ROUNDS)
 
-# Changes of memslots and memory regions, next to 10 to 32,000 of them.
+# Changes of memslots and memory regions, next to 10 to 32,000 of them
 bench-memslots: prepare
-	@scripts/bench-memslots.sh $(ROUNDS)
+	@scripts/bench/bench.py memslots $(ROUNDS)
 
 refresh:
-	@scripts/hooks.sh qemu refresh
-	@scripts/hooks.sh linux refresh
+	@scripts/setup/hooks.sh qemu refresh
+	@scripts/setup/hooks.sh linux refresh
 
-# New files of ours and changed hooks go into the prepared trees each time.
+# Brings new files of ours and changed hooks into the prepared trees.
 prepare: build/reconfigure
-	@scripts/sync.sh
+	@scripts/setup/sync.sh
 
-# What it takes is asked again when the list of it changes.
-build/reconfigure: scripts/deps.list scripts/deps-aarch64.list scripts/upstream.versions
+# Configures again if the lists of dependencies change.
+build/reconfigure: scripts/setup/deps.list scripts/setup/deps-aarch64.list scripts/setup/upstream.versions
 	@if [ -f $@ ]; then sh $@ --install-deps; else ./configure --install-deps; fi
 
 help:
@@ -84,7 +84,7 @@ help:
 	@echo '                our qtests with ASan and UBSan, unit tests with TSan, too'
 	@echo 'make check-upstream'
 	@echo "                all of upstream's migration-test, the capability on and off"
-	@echo 'make soak       N=N (200) migrations at random, from SEED=N (and TOUR=N)'
+	@echo 'make soak       N=N (200) random migrations, from SEED=N (and TOUR=N)'
 	@echo 'make bench      the demo ROUNDS=N times (5) in turn: medians and spread'
 	@echo 'make bench-userfault  pages brought on demand, by each mechanism of the'
 	@echo '                kernel, ROUNDS=N times (3): tables, JSON, plots'
@@ -93,8 +93,8 @@ help:
 	@echo 'make shell      a shell in L1, with our kernel and QEMU'
 	@echo 'make refresh    put edits of the prepared trees into the hooks'
 	@echo 'make distclean  remove build/ (not the downloads)'
-	@echo 'Each does what is still to be done first, installing packages'
-	@echo 'included; ./configure --help tells how to do that by hand.'
+	@echo 'Each first does what is still to be done, including the installation'
+	@echo 'of packages; ./configure --help tells how to do that by hand.'
 
 distclean:
 	rm -rf build

@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=sh
 #
-# What every script of the build needs: where things are, how to say what
-# is going on, how to run something long.  To be sourced, with $root set to
-# the top of the checkout.
+# What every script of the build needs: folders, messages, long steps, locks,
+# versions.  To be sourced, with $root set to the top of the checkout.
 
-# shellcheck disable=SC2034,SC2154 # used, and set, by the scripts that source this file
+# shellcheck disable=SC2034,SC2154 # used, and set, by the scripts that source it
 build=$root/build
 logs=$build/logs
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/postern
-record=$root/scripts/upstream.versions
+record=$root/scripts/setup/upstream.versions
 default_targets=x86_64-softmmu,aarch64-softmmu
 
-# What the user set for other work must not change how tools word things,
-# nor a make that started us reach the makes that we start.
+# The user's settings must not change the messages of tools.  A make that runs
+# us must not affect the makes that we run.
 LC_ALL=C.UTF-8
 export LC_ALL
 unset MAKEFLAGS MFLAGS MAKELEVEL QUILT_PATCHES
@@ -31,9 +30,9 @@ die() {
     exit 1
 }
 
-# target_list: what is emulated and run, as configure was told; x86_64 is
-# always there, aarch64 need not be.  While configure runs it is what that one
-# is told, which takes effect for others when it has come to its end.
+# target_list: configure's --target-list.  It always has x86_64.  A configure that
+# is running has its new list in the environment; other scripts see it once that
+# configure has ended.
 target_list() {
     if [ -n "${POSTERN_TARGETS:-}" ]; then
         echo "$POSTERN_TARGETS"
@@ -42,7 +41,7 @@ target_list() {
     fi
 }
 
-# has_target ARCH: is it among them?
+# has_target ARCH: is it in the list?
 has_target() {
     case ,$(target_list), in
     *",$1-softmmu,"*) return 0 ;;
@@ -55,13 +54,13 @@ jobs() {
     nproc 2>/dev/null || echo 2
 }
 
-# machine: what this is measured on
+# machine: a description of this machine, for reports
 machine() {
     _model=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | sort -u)
     say "${_model:-$(uname -m)}, $(nproc) CPUs, $(uname -sr)"
 }
 
-# load: of the last 1, 5 and 15 minutes
+# load: the load averages of the last 1, 5 and 15 minutes
 load() {
     cut -d' ' -f1-3 /proc/loadavg
 }
@@ -79,8 +78,8 @@ log_tail() {
     tail -n "${2:-15}" "$1" 2>/dev/null | sed 's/^/    | /' >&2
 }
 
-# logged NAME COMMAND...: run it with its output in build/logs/NAME.log;
-# what goes wrong is told with the log's end and name
+# logged NAME COMMAND...: runs COMMAND with its output in build/logs/NAME.log; if
+# it fails, shows the log's end and name
 logged() {
     _log=$logs/$1.log
     shift
@@ -92,16 +91,16 @@ logged() {
     return "$_status"
 }
 
-# lock FD WHOSE: takes the lock on the file that is open as FD, and says for
-# whose end it waits if it has to
+# lock FD WHOSE: locks the file that is open as FD; if it has to wait, says that
+# it waits for WHOSE end
 lock() {
     flock -n "$1" && return 0
     say "    waiting for $2 to end" >&2
     flock "$1"
 }
 
-# lock_build: nobody else changes build/ by these scripts until this one ends,
-# nor do the scripts that it runs wait for it.  Not for what builds there.
+# lock_build: keeps other scripts from changing build/ until this one ends.
+# Scripts that it runs do not wait for the lock.  Not for building there.
 lock_build() {
     [ -z "${POSTERN_LOCKED:-}" ] || return 0
     command -v flock >/dev/null || return 0 # deps.sh asks for it
@@ -112,15 +111,15 @@ lock_build() {
     export POSTERN_LOCKED
 }
 
-# ticking COMMAND...: runs it every 15 seconds until killed; to be put into the
+# ticking COMMAND...: runs COMMAND every 15 seconds until killed; to be run in the
 # background
 ticking() {
-    # What a ticker holds open is locked, or waited for, until it ends.
+    # An open lock file would stay locked until the ticker ends.
     exec 9>&-
-    # A sleep left behind would hold open what ninja watches to see us end.
+    # ninja waits for our output to be closed: no sleep must survive us.
     trap 'kill "${_sleep:-}" 2>/dev/null; exit 0' TERM
-    # Ctrl-C ends whoever started this and cannot end a background job of a
-    # script, which ignores it; so look often whether the script is still there.
+    # A script's background job ignores Ctrl-C, which ends the script.  So check
+    # often whether the script is still there.
     _ticks=0
     while kill -0 "$$" 2>/dev/null; do
         sleep 1 &
@@ -131,15 +130,15 @@ ticking() {
     done
 }
 
-# how_far LABEL LOG BEGIN: how far a build is.  ninja says it ("[12/340] ..."),
-# others have a line for each step.
+# how_far LABEL LOG BEGIN: reports a build's progress.  ninja prints it ("[12/340]
+# ..."); others print a line for each step.
 how_far() {
     _steps=$(tail -n 1 "$2" | sed -n 's,^\[\([0-9]*\)/\([0-9]*\)\].*,\1 of \2,p')
     say "    $1: ${_steps:-$(wc -l <"$2")} steps, $(($(date +%s) - $3)) s"
 }
 
-# watched NAME LABEL COMMAND...: as logged(), for something long that prints
-# a line for each of its steps; shows now and then how far it is
+# watched NAME LABEL COMMAND...: as logged(), for a long COMMAND that prints a line
+# for each of its steps; reports progress now and then
 watched() {
     _log=$logs/$1.log
     _label=$2
@@ -153,7 +152,7 @@ watched() {
     kill "$_ticker" 2>/dev/null
     wait "$_ticker" 2>/dev/null || :
     [ "$_status" = 0 ] && return 0
-    # With several jobs at a time the error need not be at the end.
+    # With several jobs at a time, the error need not be at the end.
     grep -n -E '(^| )(FAILED:|error:|Error [0-9])' "$_log" | head -n 10 |
         sed 's/^/    | /' >&2
     log_tail "$_log" 5
@@ -161,7 +160,7 @@ watched() {
     return "$_status"
 }
 
-# cc_command: the C compiler, through ccache where there is one
+# cc_command: the C compiler, through ccache if it is installed
 cc_command() {
     if command -v ccache >/dev/null; then
         echo "ccache ${CC:-gcc}"
@@ -170,14 +169,14 @@ cc_command() {
     fi
 }
 
-# ccache_for TREE: let ccache take the same file in another checkout, or in
-# the other kernel tree, for the same.
+# ccache_for TREE: lets ccache share results between checkouts, and between the
+# kernel trees.
 #
-# To preprocess each file first makes a build with an empty cache a sixth
-# longer, so it is done for the kernels alone: their configurations differ by a
-# few options, in a header that all files include, and after preprocessing most
-# files are the same.  Elsewhere the names of the headers come from the
-# dependencies that every build here asks the compiler for.
+# To preprocess each file first makes a build with an empty cache a sixth longer.
+# So only kernels do that: their configurations differ by a few options, in a
+# header that all files include, and most files are the same once preprocessed.
+# Elsewhere ccache gets the names of headers from the dependencies that every
+# build here asks the compiler for.
 ccache_for() {
     CCACHE_BASEDIR=$build/$1
     CCACHE_NOHASHDIR=1
@@ -188,8 +187,8 @@ ccache_for() {
     esac
 }
 
-# tree_version KIND DIR: the version of the unpacked upstream tree in DIR;
-# fails where DIR holds no such tree
+# tree_version KIND DIR: the version of the unpacked upstream tree in DIR; fails
+# if DIR has no such tree
 tree_version() {
     case $1 in
     qemu)
@@ -209,7 +208,7 @@ tree_version() {
     esac
 }
 
-# in_series VERSION SERIES: does 10.0.13 belong to 10.0?
+# in_series VERSION SERIES: does VERSION (10.0.13) belong to SERIES (10.0)?
 in_series() {
     case $1 in
     "$2" | "$2".[0-9]*) return 0 ;;

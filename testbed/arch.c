@@ -12,7 +12,7 @@ static const Arch archs[] = {
         .name = "x86_64",
         .qemu = TESTBED_OUT "/qemu/out/qemu-system-x86_64",
         .machine = "q35",
-        /* What KVM needs; other models lack some, and TCG's XSAVES too. */
+        /* Other models lack features that KVM needs, and TCG lacks XSAVES. */
         .cpu = "EPYC,+svm,+npt,-xsaves",
         .kernel = TESTBED_OUT "/linux/out/arch/x86/boot/bzImage",
         .initramfs = TESTBED_INITRAMFS ".gz",
@@ -25,7 +25,7 @@ static const Arch archs[] = {
     }, {
         .name = "aarch64",
         .qemu = TESTBED_OUT "/qemu/out/qemu-system-aarch64",
-        /* KVM wants EL2. */
+        /* KVM needs EL2. */
         .machine = "virt,virtualization=on,gic-version=3",
         /* Emulating SVE and pointer authentication costs much. */
         .cpu = "max,sve=off,pauth=off",

@@ -12,22 +12,20 @@ typedef struct Arch {
     const char *name;
     const char *qemu;       /* L0's */
     const char *machine;
-    const char *cpu;        /* that TCG emulates */
+    const char *cpu;        /* TCG's model */
     const char *kernel;     /* L1's */
     const char *initramfs;
-    const char *console;    /* the serial port, as L1's kernel calls it */
-    /* The shell that runs in L1, as the first line of a script says it. */
-    const char *shell;
-    /* TCG runs several CPUs in parallel. */
-    gboolean parallel;
+    const char *console;    /* L1's name for the serial port */
+    const char *shell;      /* in L1, as in a script's first line */
+    gboolean parallel;      /* TCG may run several CPUs in parallel */
     /* This machine's own: L1 runs its programs, and KVM may run L1. */
     gboolean native;
 } Arch;
 
 /**
- * arch_find: the architecture of that name
+ * arch_find: find an architecture by its name
  *
- * Returns: NULL where there is none.
+ * Returns: the architecture, or NULL if there is none of that name.
  */
 const Arch *arch_find(const char *name);
 

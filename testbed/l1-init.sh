@@ -2,21 +2,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=dash
 #
-# /init of the initramfs: makes L1's root out of the build machine's, so that
-# every program and library of that machine is there. It is mounted read-only
-# with a tmpfs over it: L1 may write anywhere and the build machine never
+# /init of the initramfs: makes L1's root from the build machine's, so every
+# program and library of that machine is there. That root is mounted read-only
+# with a tmpfs over it: L1 may write anywhere, and the build machine never
 # notices. busybox's shell runs its own applets here, whatever $PATH says.
 #
-# PID 1 ending is a kernel panic, which the harness reports: so -e is enough.
+# If PID 1 ends, the kernel panics, which the harness reports: so -e is enough.
 set -e
 
-# The shell finds its applets by /proc/self/exe.
+# The shell runs its applets through /proc/self/exe.
 mkdir -p /proc /dev /lower /rw /new
 /bin/busybox mount -t proc proc /proc
 mount -t devtmpfs dev /dev
 exec >/dev/console 2>&1
 
-# The build machine's files do not change under a run: cache them for good.
+# The build machine's files do not change during a run: cache them for good.
 mount -t 9p -o ro,trans=virtio,version=9p2000.L,cache=loose,msize=512000 \
     root /lower
 mount -t tmpfs -o size=75% rw /rw
@@ -41,7 +41,7 @@ ln -s /proc/self/fd/1 /new/dev/stdout
 ln -s /proc/self/fd/2 /new/dev/stderr
 chmod 666 /new/dev/kvm /new/dev/userfaultfd || :
 
-# What the harness and L1 tell each other, written through at once.
+# The folder in which the harness and L1 exchange files; writes are not cached.
 mkdir /new/run/postern /new/run/postern-l1
 mount -t 9p -o trans=virtio,version=9p2000.L,cache=none,msize=512000 \
     exchange /new/run/postern

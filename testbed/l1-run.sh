@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=dash
 #
-# PID 1 of L1 once its root is made: runs the harness's command and says how it
-# ended. Output and news share one stream, so that the end of the output cannot
-# overtake the news nor the other way round; news is told apart by $mark, which
-# is different in each run (stream.c reads it).
+# PID 1 of L1 once its root is made: runs the harness's command and reports how
+# it ended. Output and news share one stream, so neither can overtake the other.
+# News begins with $mark, which is different in each run (see stream.h).
 #
 # The harness leaves in the exchange folder:
 #   config   shell variables: mark, and for a terminal: tty, rows, columns
@@ -20,13 +19,13 @@ mark='' tty='' rows=24 columns=80
 
 news() { printf '\000%s%s;' "$mark" "$1" >&3; }
 
-# The stream's device turns up a little after the kernel is up.
+# The stream's device appears a little after the kernel is up.
 port=/dev/vport0p1
 [ -z "$tty" ] || port=/dev/hvc0
 until (: <>$port) 2>/dev/null; do sleep 0.02; done
 
-# PID 1 itself leads the terminal's session: the end of a session's leader
-# hangs up the terminal, and the news could not be written.
+# PID 1 itself leads the terminal's session: when a session's leader ends, the
+# terminal hangs up, and news could no longer be written.
 if [ -n "$tty" ] && [ "$1" != leader ]; then
     exec setsid -c /run/postern-l1/busybox sh "$0" leader <>$port
 fi
@@ -36,8 +35,8 @@ ulimit -l unlimited
 ulimit -S -c 0
 ulimit -n 65536
 
-# Whatever the command left running, so that the stream comes to an end.
-# Kernel threads take no notice of the signal.
+# Kills what the command left running, so that the stream comes to an end.
+# Kernel threads ignore the signal.
 kill_others()
 {
     for p in /proc/[0-9]*; do
@@ -53,8 +52,7 @@ if [ -n "$tty" ]; then
     status=$?
     kill_others
 else
-    # A pipe, because programs may open /dev/stdout again and the port can
-    # be open only once.
+    # Programs may open /dev/stdout again, but the port only once: use a pipe.
     mkfifo /run/output
     cat /run/output >&3 &
     reader=$!

@@ -1,5 +1,5 @@
 /*
- * What L0 and L1 are started with
+ * L1: L0's command line, and the scripts and files that both exchange
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -11,7 +11,7 @@
 
 #include "l1.h"
 
-/* The rest is this machine's own business, and often wrong in L1. */
+/* Other variables describe this machine, and are often wrong in L1. */
 gboolean l1_passes_env(const char *name)
 {
     static const char *const names[] = {
@@ -79,8 +79,8 @@ static GString *l1_config(const L1 *l1, const Options *opts,
 }
 
 /*
- * The shell stays the command's parent, as its status for a command that a
- * signal ended is the one that we want, and a child of PID 1 looks orphaned.
+ * The shell stays the command's parent: its status for a command that a signal
+ * ended is 128+N, as wanted, and a child of PID 1 would look orphaned.
  */
 static GString *l1_script(const Options *opts)
 {
@@ -163,7 +163,7 @@ void l1_clear(L1 *l1, gboolean keep)
     g_free(l1->mark);
 }
 
-/* A comma ends an option's value: it is written twice within one. */
+/* A comma ends an option's value, unless it is doubled. */
 static char *qemu_value(const char *value)
 {
     g_auto(GStrv) parts = g_strsplit(value, ",", -1);
@@ -183,7 +183,7 @@ char **l1_qemu(const L1 *l1, const Options *opts, int stream_fd, gboolean kvm)
     ADD("%s", g_getenv("POSTERN_L0_QEMU") ?: arch->qemu);
     ADD("-nodefaults");
     ADD("-no-user-config");
-    ADD("-no-reboot"); /* a panic or reset of L1 is L0's end */
+    ADD("-no-reboot"); /* L0 ends when L1 panics or resets */
     ADD("-display");
     ADD("none");
     ADD("-M");
@@ -228,7 +228,7 @@ char **l1_qemu(const L1 *l1, const Options *opts, int stream_fd, gboolean kvm)
     ADD("%s,chardev=stream", opts->shell ? "virtconsole" :
                              "virtserialport,nr=1,name=postern.stream");
 
-    /* Folders of several file systems in one: keep their files apart. */
+    /* With several file systems below /, inode numbers may clash: remap. */
     ADD("-fsdev");
     ADD("local,id=root,path=/,security_model=none,readonly=on,"
         "multidevs=remap");

@@ -1,5 +1,5 @@
 /*
- * What L0 and L1 are started with
+ * L1: L0's command line, and the scripts and files that both exchange
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -11,17 +11,17 @@
 #include "options.h"
 
 typedef struct L1 {
-    char *dir;          /* temporary, of this run alone */
+    char *dir;          /* temporary, for this run alone */
     char *exchange;     /* within dir: the folder that L1 shares with us */
     char *log;          /* L1's console and L0's messages */
     char *mark;         /* see stream.h */
 } L1;
 
 /**
- * l1_prepare: make the temporary folder, with the scripts that L1 runs
- * @columns: of the terminal, as @rows, if the command gets one
+ * l1_prepare: create the temporary folder, with the scripts that L1 runs
+ * @rows, @columns: size of the terminal, if the command gets one
  *
- * l1_clear() is to be called, also after an error.
+ * Call l1_clear() afterwards, also after an error.
  */
 gboolean l1_prepare(L1 *l1, const Options *opts, int rows, int columns,
                     GError **errp);
@@ -42,15 +42,16 @@ void l1_clear(L1 *l1, gboolean keep);
 char **l1_qemu(const L1 *l1, const Options *opts, int stream_fd, gboolean kvm);
 
 /**
- * l1_passes_env: whether the command in L1 sees this variable of ours
+ * l1_passes_env: is this environment variable passed to the command in L1?
  */
 gboolean l1_passes_env(const char *name);
 
 /**
- * l1_fetch: put the fetched files where they were asked for
- * @l1: where L1 has put them; NULL: they are L1PATH on this machine
+ * l1_fetch: copy the fetched files to their destinations
+ * @l1: the L1 that has left them in the exchange folder; NULL if the command
+ *      ran on this machine
  *
- * Goes on to the next one after an error, of which the last is kept.
+ * Continues after an error; @errp gets the last one.
  */
 gboolean l1_fetch(const L1 *l1, const Options *opts, GError **errp);
 

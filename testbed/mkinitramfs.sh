@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # mkinitramfs.sh OUTPUT BUSYBOX L1-INIT L1-RUN
-# Packs the initramfs that L1 boots from. Needs no root: the kernel itself
-# brings /dev/console, all else is mounted.
+# Packs the initramfs that L1 boots from. Needs no root: the kernel creates
+# /dev/console itself, and everything else is mounted.
 set -eu
 
 output=$1 busybox=$2 init=$3 run=$4
 
-# Not ldd, which knows no other architecture's programs.
+# ldd does not know programs of another architecture.
 if readelf -l "$busybox" 2>/dev/null | grep -q INTERP; then
     echo "$busybox is not statically linked: install busybox-static" >&2
     exit 1
@@ -23,7 +23,7 @@ cp "$init" "$tree/init"
 cp "$run" "$tree/l1-run.sh"
 chmod 755 "$tree/init" "$tree/bin/busybox"
 
-# No pipes: of those only the last command's failure counts.
+# No pipes: only the last command's failure would count.
 (
     cd "$tree"
     find . >../found

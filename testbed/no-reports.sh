@@ -1,13 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# no-reports.sh [--no-memory] COMMAND [ARG]...: for L1: runs COMMAND and ends
-# with its status, but if the kernel has reported a mistake of its own since it
-# booted, prints what it said from there on and ends with 123.  With --no-memory
-# an allocation that failed is no mistake: COMMAND sees to that.
+# no-reports.sh [--no-memory] COMMAND [ARG]...: runs COMMAND in L1 and ends with
+# its status.  If the kernel has reported a mistake of its own since it booted,
+# prints its log from there on and ends with 123 instead.  With --no-memory, a
+# failed allocation is no mistake: COMMAND makes allocations fail.
 #
 # A kernel survives most of what KASAN, lockdep and its other checks find, and
-# says it only in its log.  What it does not survive, a panic, the testbed tells.
+# reports it only in its log.  The testbed itself reports a panic.
 
 set -u
 
@@ -23,9 +23,9 @@ fi
 "$@"
 status=$?
 
-proc=${POSTERN_PROC:-/proc} # tests have one of their own
+proc=${POSTERN_PROC:-/proc} # tests replace it
 
-# All reports have one of these; most have a call trace, too.
+# Each report has one of these; most have a call trace, too.
 reports='BUG: |WARNING: |INFO: |Call Trace:|\[ cut here \]|turning off the locking'
 
 fail() {
@@ -35,7 +35,7 @@ fail() {
 
 log=$(dmesg) || fail "the kernel's log cannot be read"
 
-# Up to the end of its call trace
+# Drop reports of failed allocations, to the end of their call traces.
 [ -z "$no_memory" ] ||
     log=$(printf '%s\n' "$log" |
         sed -E '/: (vmalloc error|page allocation failure): /,/<\/TASK>/d')
@@ -50,7 +50,7 @@ case $log in
 *) fail "the kernel's log has lost its beginning: was there a report in it?" ;;
 esac
 
-# It ends with the first mistake, and when its tables are full.
+# lockdep switches itself off after a mistake, and when its tables are full.
 [ ! -e "$proc/lockdep_stats" ] ||
     grep -qE '^ *debug_locks: *1$' "$proc/lockdep_stats" ||
     fail "lockdep was off in the end"

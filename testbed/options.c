@@ -1,5 +1,5 @@
 /*
- * What the testbed is asked to do
+ * The testbed's command line
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -28,7 +28,7 @@ static char *outcome_l0(const Outcome *o)
     if (o->last_words && strstr(o->last_words, "terminating on signal")) {
         return g_strdup_printf("L0's QEMU was killed (%s)", o->last_words);
     }
-    /* L0 exits without being told to only where L1 resets or powers off. */
+    /* L0 only exits on its own if L1 resets or powers off. */
     return g_strdup("L1 reset or powered off");
 }
 

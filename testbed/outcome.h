@@ -14,28 +14,28 @@ enum {
 };
 
 typedef struct Outcome {
-    int status;         /* the command's, as a shell gives it; -1: unknown */
-    int signal;         /* that ended the harness; 0: none */
+    int status;         /* the command's, as in a shell; -1: unknown */
+    int signal;         /* ended the harness; 0: none did */
     int timeout;        /* seconds, for the message */
-    int l0_wait_status; /* as of waitpid(), valid with l0_ended */
-    gboolean started;   /* L1 said that it starts the command */
+    int l0_wait_status; /* from waitpid(), valid with l0_ended */
+    gboolean started;   /* L1 has started the command */
     gboolean timed_out;
     gboolean l0_ended;  /* on its own */
-    const char *last_words; /* of L1's console, or NULL */
+    const char *last_words; /* outcome_last_words(), or NULL */
 } Outcome;
 
 /**
- * outcome_status: the status to exit with
- * @o: what is known
- * @why: set to a text to be freed where that is not the command's own status
+ * outcome_status: the testbed's exit status
+ * @o: what is known about the run
+ * @why: set to an explanation, to be freed; NULL if the status is the command's
  */
 int outcome_status(const Outcome *o, char **why);
 
 /**
- * outcome_last_words: the line of L1's console to look at first
- * @console: all of it
+ * outcome_last_words: the most telling line of L1's console
+ * @console: all of its output
  *
- * Returns: the line about a panic, else the last one, to be freed; NULL where
+ * Returns: the line about a panic, else the last line, to be freed; NULL if
  * there is none.
  */
 char *outcome_last_words(const char *console);

@@ -17,7 +17,7 @@
 
 #include "probe.h"
 
-/* KVM userfault's interface, which the machine's headers need not know. */
+/* KVM userfault's interface: the machine's headers may not have it. */
 #define CAP_USERFAULT       0x50530001
 #define MEM_USERFAULT       (1UL << 3)
 
@@ -132,7 +132,7 @@ static gboolean module_nested(void)
     return FALSE;
 }
 #else
-/* No guest of our own to run: leave it at a vCPU, and at emulation for L1. */
+/* There is no guest code for this architecture, so L1 is always emulated. */
 static gboolean scratch_run(ScratchVM *s)
 {
     return TRUE;

@@ -9,24 +9,24 @@
 #include <glib.h>
 
 /**
- * probe_kvm: whether /dev/kvm runs a guest
- * @why_not: set to a static text where it does not
+ * probe_kvm: does /dev/kvm run a guest?
+ * @why_not: set to a static text if not
  *
- * Runs one, since a device that is there may still be of no use.
+ * Runs a guest, as the device may exist and still not work.
  */
 gboolean probe_kvm(const char **why_not);
 
 /**
- * probe_userfault: whether /dev/kvm knows KVM userfault
+ * probe_userfault: does /dev/kvm have KVM userfault?
  *
- * Asks for the capability and confirms with a memory slot that the flag is
- * taken: the number could mean something else on another kernel.
+ * Checks the capability, and then creates a memslot with the flag: on another
+ * kernel the capability's number could mean something else.
  */
 gboolean probe_userfault(void);
 
 /**
- * probe_nested: whether a guest of /dev/kvm can use KVM itself
- * @why_not: set to a static text where it cannot
+ * probe_nested: can a guest of /dev/kvm use KVM itself?
+ * @why_not: set to a static text if not
  */
 gboolean probe_nested(const char **why_not);
 

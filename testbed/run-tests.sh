@@ -1,11 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# run-tests.sh SECONDS [--test NAME COMMAND [ARG]...]...: for L1: runs one
-# COMMAND after the other, so that they share one boot, and reports them in the
-# TAP format.  A COMMAND that reports in this format itself counts by its cases,
-# any other as one.  It fails if its status is not 0, or if it takes longer than
-# SECONDS.  A selftest that skips itself ends with 4: that is a failure, too.
+# run-tests.sh SECONDS [--test NAME COMMAND [ARG]...]...: runs one COMMAND after
+# the other in L1, so that they share one boot, and reports them as TAP.  A
+# COMMAND that prints TAP itself counts by its cases, any other as one case.
+#
+# A COMMAND fails if its status is not 0, or if it takes longer than SECONDS.  So
+# a selftest that skips itself, with status 4, fails as well.
 
 set -u
 
@@ -22,8 +23,8 @@ trap 'rm -rf "$work"' EXIT
 output=$work/output
 reports=$work/reports
 
-# report NAME STATUS: the cases in the output, with the program's name and
-# without its numbers.  What else it said becomes comments.
+# report NAME STATUS: the cases in the output, with the program's name instead of
+# numbers.  Other output becomes comments.
 report() {
     awk -v name="$1" -v status="$2" '
         /^(not )?ok / {
@@ -54,7 +55,7 @@ run() {
     [ -s "$work/report" ] || echo "not ok - $name: no report" >"$work/report"
     cat "$work/report"
     cat "$work/report" >>"$reports"
-    # In GLib's words, for the summary.
+    # In GLib's words, for scripts/check/test-summary.py.
     echo "# slow test $name executed in $(($(date +%s) - start)) secs"
 }
 

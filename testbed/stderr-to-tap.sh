@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# stderr-to-tap.sh COMMAND [ARG]...: for L1: runs COMMAND, which reports in the
-# TAP format, and makes comments of what it and its children say on standard
-# error.  The testbed has one stream for both, and TAP has no place for
-# anything else.  Ends with COMMAND's status.
+# stderr-to-tap.sh COMMAND [ARG]...: runs COMMAND, which prints TAP, in L1, and
+# turns standard error of it and its children into TAP comments.  The testbed has
+# one stream for both, and other lines are not valid TAP.  Ends with COMMAND's
+# status.
 
 set -u
 
@@ -18,6 +18,6 @@ mkfifo "$work/stderr" || exit 1
 sed -u 's/^/# /' <"$work/stderr" &
 status=0
 "$@" 2>"$work/stderr" || status=$?
-# What it leaves running may still have something to say.
+# Processes that it left running may still write to standard error.
 wait
 exit "$status"

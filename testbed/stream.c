@@ -31,7 +31,7 @@ static void stream_output(Stream *s, gsize len)
     }
 }
 
-/* Where news begins that has not come as far as its mark's end. */
+/* The offset of a mark that has not been received to its end. */
 static gsize stream_beginning(Stream *s)
 {
     gsize len = s->held->len;

@@ -26,7 +26,7 @@
 #include "stream.h"
 
 #define STREAM_FD       3       /* L0's end of the stream, in L0 */
-#define TERMINAL_END    0x1d    /* Ctrl-] leaves the shell, whatever it does */
+#define TERMINAL_END    0x1d    /* Ctrl-] ends L1, whatever runs there */
 
 typedef struct Testbed {
     Options opts;
@@ -34,15 +34,15 @@ typedef struct Testbed {
     Outcome outcome;
     GMainLoop *loop;
     GSubprocess *child;         /* L0, or the command itself */
-    gboolean direct;            /* the command itself */
-    pid_t group;                /* its process group, 0 if not its own */
+    gboolean direct;            /* child is the command itself */
+    pid_t group;                /* child's own process group, or 0 */
     gint64 deadline;
     int stream_fd;
     gboolean stream_ended;
     Stream stream;
     gboolean keep_log;
-    gboolean raw;               /* our terminal is, and was as follows */
-    struct termios terminal;
+    gboolean raw;               /* our terminal is in raw mode */
+    struct termios terminal;    /* its mode before that */
 } Testbed;
 
 static void say(const char *format, ...) G_GNUC_PRINTF(1, 2);
@@ -111,7 +111,7 @@ static gboolean on_timeout(void *opaque)
     return G_SOURCE_CONTINUE;
 }
 
-/* Whoever reads our output may be stuck: even then, end in time. */
+/* Ends in time even if the reader of our output is stuck. */
 static void on_output(const char *data, gsize len, void *opaque)
 {
     Testbed *t = opaque;
@@ -135,8 +135,8 @@ static void on_output(const char *data, gsize len, void *opaque)
 }
 
 /*
- * A terminal's Ctrl-D ends one read, of whoever reads then, and is lost if the
- * terminal changes its mode in between: our end of input stays the end.
+ * A terminal's Ctrl-D ends a single read, and is lost if the terminal changes
+ * its mode before that. Our end of input is final, so repeat it.
  */
 static gboolean on_end_of_input(void *opaque)
 {
@@ -149,7 +149,7 @@ static gboolean on_end_of_input(void *opaque)
     return G_SOURCE_CONTINUE;
 }
 
-/* The stream takes a little at a time; L1 may be slow in reading it. */
+/* L1 may be slow in reading the stream, so write little at a time. */
 static gboolean on_stdin(int fd, GIOCondition condition, void *opaque)
 {
     Testbed *t = opaque;
@@ -225,14 +225,14 @@ static void on_child_end(GObject *child, GAsyncResult *result, void *opaque)
     testbed_check_ended(t);
 }
 
-/* In the child. It ends with us, however we end. */
+/* Runs in the child, which ends with us, however we end. */
 static void child_setup(void *opaque)
 {
     Testbed *t = opaque;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGPIPE, SIG_DFL);
-    /* L0 must not hear the terminal's Ctrl-C, which is for the harness. */
+    /* L0 must not receive the terminal's Ctrl-C, which is for the harness. */
     if (!t->direct || !t->opts.shell) {
         setpgid(0, 0);
     }
@@ -331,10 +331,10 @@ static gboolean testbed_start(Testbed *t, GError **errp)
            testbed_spawn_l0(t, kvm, errp);
 }
 
-/* Only what we started: L0, or the command with what it started. */
+/* Ends only what we started: L0, or the command with its children. */
 static void testbed_end_child(Testbed *t)
 {
-    /* What the command left behind lives on after it. */
+    /* The command's children may outlive it. */
     if (t->group) {
         kill(-t->group, SIGKILL);
     }
@@ -381,7 +381,7 @@ static int testbed_run(Testbed *t)
     return status;
 }
 
-/* Commands from a pipe want a shell that leaves the terminal as it is. */
+/* With input from a pipe, bash would change the terminal's mode. */
 static char **default_shell(const Options *opts)
 {
     g_autofree char *bash = g_find_program_in_path("bash");

@@ -1,16 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# with-smp.sh SECONDS PROGRAM [ARG]...: in L1 with more than one CPU, run
-# PROGRAM, a KVM selftest, and once more (5 times at most) if it failed, or was
-# not done in SECONDS, and the emulator had mixed up the registers of L1 and of
-# a guest, as it does there once in a while.
+# with-smp.sh SECONDS PROGRAM [ARG]...: runs PROGRAM, a KVM selftest, in L1 with
+# more than one CPU.  If it fails, or takes longer than SECONDS, because the
+# emulator mixed up the registers of L1 and of a guest, runs it again, 5 times at
+# most.  The emulator does that once in a while with several CPUs.
 #
-# The guest then goes on at an address of L1's kernel, where it has no memory,
-# so it takes a page fault for a fetch.  A selftest's guest never does that by
-# itself.  It leaves KVM while that fault is being delivered (0x80000b0e, with
-# error code 0x10), for the handler is not where L1's registers say; from then
-# on its rip is L1's, or it shuts down.  A failure without that is PROGRAM's.
+# After a mix-up the guest goes on at an address of L1's kernel, where it has no
+# memory, so it takes a page fault for a fetch.  A selftest's guest never does
+# that by itself.  The guest leaves KVM while that fault is being delivered
+# (0x80000b0e, with error code 0x10), as the handler is not where L1's registers
+# say.  From then on its rip is L1's, or it shuts down.  A failure without such an
+# exit is PROGRAM's.
 
 set -u
 

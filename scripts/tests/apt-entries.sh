@@ -1,14 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What apt-entries.awk reads out of apt's two kinds of source lists.
+# Tests what apt-entries.awk reads from apt's two kinds of source lists.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
 . "$(dirname "$0")/tap.sh"
 
 entries() {
-    awk -f "$scripts/apt-entries.awk" "$@"
+    awk -f "$scripts/setup/apt-entries.awk" "$@"
 }
 
 cat >"$work/a.list" <<'END'
@@ -18,7 +18,7 @@ deb [arch=amd64 signed-by=/keys/other.gpg] http://two.example/x bookworm main
 deb http://three.example/y bookworm stable
 deb-src http://one.example/debian bookworm main
 END
-is "one-line entries with main" "$(entries "$work/a.list")" \
+is "one-line entries with component main" "$(entries "$work/a.list")" \
     "http://one.example/debian bookworm -
 http://two.example/x bookworm /keys/other.gpg"
 
@@ -46,12 +46,12 @@ Signed-By:
  .
  mQINBF
 END
-is "deb822 entries, one off, one with its key inside" "$(entries "$work/b.sources")" \
+is "deb822 entries, one disabled, one with its key inside" "$(entries "$work/b.sources")" \
     "http://one.example/debian bookworm /usr/share/keyrings/debian-archive-keyring.gpg
 http://one.example/debian bookworm-updates /usr/share/keyrings/debian-archive-keyring.gpg
 http://inline.example/ bookworm (inline)"
 
-is "both kinds after each other" \
+is "entries of both kinds" \
     "$(entries "$work/a.list" "$work/b.sources" | wc -l | tr -d ' ')" 5
 
 done_testing

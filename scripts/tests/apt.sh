@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Where apt.sh stops, and what it leaves in the cache.  It gets no real apt.
+# Tests apt.sh: where it stops, and what it leaves in the cache.  apt is faked.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -16,7 +16,7 @@ sources=$XDG_CACHE_HOME/postern/sources
 # shellcheck source=/dev/null
 suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
 apt() {
-    (sh "$top/scripts/apt.sh" "$@" 2>&1) || echo "status $?"
+    (sh "$top/scripts/setup/apt.sh" "$@" 2>&1) || echo "status $?"
 }
 
 # stub COMMAND: whose script is on standard input
@@ -39,19 +39,19 @@ END
 
 mkdir "$POSTERN_ETC_APT"
 said=$(apt source qemu 10.0)
-matches "without a mirror it stops" "$said" "no entry for Debian's suite"
-matches "with an error" "$said" '^status 1$'
+matches "source: stops without a mirror" "$said" "no entry for Debian's suite"
+matches "source: no mirror is an error" "$said" '^status 1$'
 said=$(apt install some-package)
-matches "to install as well" "$said" "no entry for Debian's suite"
-matches "with an error" "$said" '^status 1$'
+matches "install: stops without a mirror" "$said" "no entry for Debian's suite"
+matches "install: no mirror is an error" "$said" '^status 1$'
 said=$(apt binary tool odd)
-matches "for another architecture as well" "$said" "no entry for Debian's suite"
-matches "with an error" "$said" '^status 1$'
-is "and apt is not even called" "$(cat "$work/called" 2>/dev/null || :)" ""
+matches "binary: stops without a mirror" "$said" "no entry for Debian's suite"
+matches "binary: no mirror is an error" "$said" '^status 1$'
+is "without a mirror apt is not called" "$(cat "$work/called" 2>/dev/null || :)" ""
 
-# Who names the sources by hand needs neither.
+# Sources that are named by hand need neither.
 if [ -z "$suite" ] || ! ls /usr/share/keyrings/debian-archive-keyring.* >/dev/null 2>&1; then
-    skip "what is downloaded" "only on Debian, with its archive's keys"
+    skip "downloads" "only on Debian, with its archive's keys"
     done_testing
     exit
 fi
@@ -62,18 +62,18 @@ exit 1
 END
 said=$(apt source qemu 10.0)
 matches "a download without checksums is an error" "$said" '^status 1$'
-is "and does not count as there" "$(find "$sources" -maxdepth 1 -type f)" ""
+is "a download without checksums does not count as cached" "$(find "$sources" -maxdepth 1 -type f)" ""
 rm "$work/bin/sha256sum"
 apt source qemu 10.0 >/dev/null
-is "with them it is" "$(cd "$sources" && sha256sum -c qemu_10.0.1.sha256)" \
+is "a download with checksums counts as cached" "$(cd "$sources" && sha256sum -c qemu_10.0.1.sha256)" \
     "qemu_10.0.1.orig.tar.xz: OK"
 
 apt binary tool odd >/dev/null
-is "a package of another architecture, too" \
+is "a package of another architecture is cached with checksums" \
     "$(cd "$XDG_CACHE_HOME/postern/binaries" && sha256sum -c tool_odd.sha256)" \
     "tool_1%3a2_odd.deb: OK"
 conf=$(sed -n 's/^-c \([^ ]*\).* download tool$/\1/p' "$work/called")
-is "is asked of apt as its only one" \
+is "apt is given that architecture as its only one" \
     "$(apt-config -c "$conf" dump | grep '^APT::Architecture' | sort -u)" \
     'APT::Architecture "odd";
 APT::Architectures "";

@@ -1,16 +1,44 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# The statistics of benchmarks, bench-stats.awk, and their table.
+# Tests what bench.py makes of the runs of a benchmark, and how it ends.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
 . "$(dirname "$0")/tap.sh"
 
-# stats LINE...: with blanks for tabs; likewise what comes out
+# python CODE: runs CODE after the definitions that all of it needs
+python() {
+    PYTHONPATH=$scripts/bench python3 -B -c "
+import json, sys
+from figures import *
+
+def known(x):
+    return None if x in ('failed', '-') else float(x)
+
+def to_range(words):
+    return None if words[0] == '-' else Range(*map(float, words))
+
+def stats():
+    for group, row, runs, failed, *numbers in map(str.split, sys.stdin):
+        yield Stat(group, row, int(runs), int(failed), to_range(numbers[:3]),
+                   to_range(numbers[3:]))
+
+$1"
+}
+
+# expecting N LINE...: statistics of runs; round, group, row and value of each
+expecting() {
+    _expected=$1
+    shift
+    printf '%s\n' "$@" | python "
+runs = [Figure(*words[:3], known(words[3])) for words in map(str.split, sys.stdin)]
+for stat in summarize(runs, 'slow', $_expected):
+    print(*stat[:4], *['-' if x is None else json_number(x)
+                       for values in stat[4:] for x in values or [None] * 3])"
+}
 stats() {
-    printf '%s\n' "$@" | tr ' ' '\t' |
-        awk -v base=slow -f "$scripts/bench-stats.awk" | tr '\t' ' '
+    expecting 0 "$@"
 }
 
 is "median, least, most, of an odd number, in any order" \
@@ -25,41 +53,39 @@ is "a ratio compares runs of the same round" \
     "$(stats '1 2 slow 10' '1 2 a 20' '2 2 slow 100' '2 2 a 300' '3 2 a 7')" \
     "2 slow 2 0 55 10 100 1 1 1
 2 a 3 0 20 7 300 2.5 2 3"
-is "and of the same group" \
+is "a ratio compares runs of the same group" \
     "$(stats '1 2 slow 10' '1 4 slow 20' '1 4 a 60' | tail -n 1)" \
     "4 a 1 0 60 60 60 3 3 3"
-is "a run that failed is counted, and no figure" \
+is "a failed run is counted, without a figure" \
     "$(stats '1 2 slow 10' '1 2 a failed' '2 2 slow 10' '2 2 a 5')" \
     "2 slow 2 0 10 10 10 1 1 1
 2 a 2 1 5 5 5 0.5 0.5 0.5"
-is "one whose base failed has no ratio" \
+is "no ratio if the base failed" \
     "$(stats '1 2 slow failed' '1 2 a 5')" \
     "2 slow 1 1 - - - - - -
 2 a 1 0 5 5 5 - - -"
-is "runs that are missing count as failed" \
-    "$(printf '1\t2\ta\t5\n1\t2\tb\tfailed\n' |
-        awk -v base=slow -v expected=3 -f "$scripts/bench-stats.awk" | cut -f1-5 | tr '\t' ' ')" \
+is "missing runs count as failed" \
+    "$(expecting 3 '1 2 a 5' '1 2 b failed' | cut -d ' ' -f 1-5)" \
     "2 a 3 2 5
 2 b 3 3 -"
 is "large numbers stay whole" "$(stats '1 2 a 1234567890')" \
     "2 a 1 0 1234567890 1234567890 1234567890 - - -"
 
-# table LINE...: with blanks for tabs
+# table LINE...: a table of statistics, with the ratio of another
 table() {
-    printf '%s\n' "$@" | tr ' ' '\t' |
-        awk -v group=vCPUs -v value=pages/s -v base=slow -v seed="$work/seed" \
-            -f "$scripts/bench-table.awk"
+    printf '%s\n' "$@" | python "
+lines = table(list(stats()), 'vCPUs', 'pages/s', 'slow', seed={('2', 'a'): '1.234'})
+sys.stdout.write('\n'.join(lines) + '\n')"
 }
 
-printf '2\ta\t1.234\n' >"$work/seed"
 table=$(table '2 slow 3 0 10 9 11 1 1 1' '2 a 3 1 25 24 26 2.5 2.4 2.6' \
     '4 slow 1 1 - - - - - -')
-matches "a column for each group" "$table" '^median pages/s +2 +4 +vCPUs$'
-matches "and the medians in it" "$table" '^  slow +10.0 +-$'
-matches "ratio, spread, the seed's, and failures" "$table" \
+matches "table: a column for each group" "$table" '^median pages/s +2 +4 +vCPUs$'
+matches "table: the medians in it" "$table" '^  slow +10.0 +-$'
+matches "table: ratio, spread, the seed's ratio, and failures" "$table" \
     '^  a +25.0 \(24.0..26.0\) +2.50 \(2.40..2.60\) +1.234  1 of 3 runs failed$'
-matches "a group with failures only" "$table" '^  slow +- +- +1 of 1 runs failed$'
-is "a row that a group has no run of: an empty cell, no line in the group" \
+matches "table: a group with failures only" "$table" '^  slow +- +- +1 of 1 runs failed$'
+is "table: a row without runs in a group is an empty cell there, and no line" \
     "$(printf '%s\n' "$table" | tr -s ' ')" \
     "median pages/s 2 4 vCPUs
  slow 10.0 -
@@ -71,7 +97,7 @@ vCPUs: 2 pages/s x slow seed
 
 vCPUs: 4 pages/s x slow seed
  slow - - 1 of 1 runs failed"
-is "and so where it is the first group's, in its column" \
+is "table: the same for the first group" \
     "$(table '2 slow 1 0 10 10 10 1 1 1' '4 a 1 0 5 5 5 - - -' | head -n 3)" \
     "median pages/s                 2         4  vCPUs
   slow                      10.0
@@ -81,8 +107,11 @@ is "and so where it is the first group's, in its column" \
 runs() {
     _metric=$1
     shift
-    printf '%s\n' "$@" | awk -v metric="$_metric" -f "$scripts/bench-field.awk" \
-        -f "$scripts/bench-postcopy-runs.awk" | tr '\t' '|'
+    printf '%s\n' "$@" | python "
+import postcopy
+for run in map(json.loads, sys.stdin):
+    figure = postcopy.figure('$_metric', run)
+    print(*figure[:3], json_number(figure.value), sep='|')"
 }
 
 run='{"round": 2, "vcpus": 4, "mode": "plain", "limit_mib_s": 0, "delay_us": 30, "side": "upstream", '
@@ -97,22 +126,52 @@ is "post-copy: processor time for a page that was used" \
 is "post-copy: a limit makes another group" \
     "$(runs waits "$(echo "$run\"waits\": 3}" | sed 's/s": 0/s": 8/')")" \
     "2|4 vCPUs, plain, 30 us, 8 MiB/s|upstream|3"
-is "post-copy: both sides, and the ratio; what there is none of" \
+is "post-copy: table of both sides, and the ratio; '-' without any" \
     "$(printf '%s\n' 'g upstream 1 0 200 100 300 1 1 1' 'g postern 1 0 50 40 60 0.25 0.2 0.3' \
-        'h upstream 1 0 3 3 3 1 1 1' | tr ' ' '\t' |
-        awk -f "$scripts/bench-postcopy-table.awk" | tail -n +2 | tr -s ' ')" \
+        'h upstream 1 0 3 3 3 1 1 1' | python "
+for line in sides_table(list(stats()), 'upstream', 'postern'):
+    print(line)" | tail -n +2 | tr -s ' ')" \
     " g 200 (100..300) 50.00 (40.00..60.00) 0.25 (0.20..0.30)
  h 3.00 (3.00..3.00) - -"
 
-# bench-userfault.sh, with the selftests and what starts them played by scripts
+# changes TABLE LINE...: the figures of one table of memslots
+changes() {
+    _table=$1
+    shift
+    printf '%s\n' "$@" | python "
+import memslots
+for figure in memslots.table_figures('$_table', map(json.loads, sys.stdin)):
+    print(*figure[:3], json_number(figure.value), sep='|')"
+}
+
+run='{"part": "idle", "round": 1, "slots": 10, '
+is "memslots: all of them by one ioctl, for each" \
+    "$(changes 'move all' "$run\"op\": \"move\", \"batch\": true, \"median_ns\": 50000}")" \
+    "1|10|raw, one list|5"
+is "memslots: one by an ioctl" \
+    "$(changes 'move one' "$run\"op\": \"one\", \"batch\": false, \"median_ns\": 50000}")" \
+    "1|10|raw, one by one|50"
+is "memslots: all of them through QEMU, for each" \
+    "$(changes setup "$run\"op\": \"setup, batched\", \"level\": \"postern\", \"ns\": 50000}")" \
+    "1|10|postern, batched|5"
+is "memslots: one through QEMU, without other tables and failed runs" \
+    "$(changes 'move one' "$run\"op\": \"move one\", \"level\": \"postern, no lists\", \"ns\": 50000}" \
+        "$run\"op\": \"setup\", \"level\": \"postern\", \"ns\": 1}" \
+        "$run\"op\": \"qemu\", \"failed\": true}")" \
+    "1|10|postern, no lists|50"
+is "memslots: the seed's table" \
+    "$(changes seed "$(echo "$run\"op\": \"unmap 2M\", \"ns\": 50000}" | sed 's/idle/seed/')")" \
+    "1|10|unmap 2M|50"
+
+# bench.py userfault, with fake selftests and a fake testbed
 make_checkout
-cp "$scripts/bench-userfault-seed.list" "$top/scripts/"
 mkdir -p "$top/build/meson/testbed" "$top/build/linux/selftests" "$work/bin"
 cat >"$top/build/meson/testbed/testbed" <<'END'
 #!/bin/sh
 while [ "$1" != -- ]; do shift; done
 shift
 [ ! -e "$LOST_L1" ] || { rm "$LOST_L1"; exit 3; }
+[ ! -e "$HUNG_L1" ] || { rm "$HUNG_L1"; exit 124; }
 exec "$@"
 END
 cat >"$top/build/linux/selftests/userfault_perf_test" <<'END'
@@ -132,12 +191,12 @@ printf '#!/bin/sh\n' >"$work/bin/ninja"
 printf '#!/bin/sh\necho 2\n' >"$work/bin/nproc"
 printf '#!/bin/sh\nexit 1\n' >"$work/bin/gnuplot"
 chmod +x "$top/build/meson/testbed/testbed" "$top/build/linux/selftests"/* "$work/bin"/*
-export PATH="$work/bin:$PATH" BROKEN=none-none SILENT=none-none LOST_L1="$work/lost"
+export PATH="$work/bin:$PATH" BROKEN=none-none SILENT=none-none LOST_L1="$work/lost" HUNG_L1="$work/hung"
 
 # bench ARG...: sets said and status
 bench() {
     status=0
-    said=$("$top/scripts/bench-userfault.sh" "$@" 2>&1) || status=$?
+    said=$("$top/scripts/bench/bench.py" "$@" 2>&1) || status=$?
 }
 
 json=$top/build/bench-userfault.json
@@ -147,41 +206,87 @@ json_count() {
 }
 
 touch "$json" "$top/build/bench-userfault-wall.svg"
-bench icount off 2
-is "all runs are there, and no plot, which nothing else depends on" "$status" 0
-matches "a plot that failed is told" "$said" 'warning: no plot bench-userfault-icount'
-is "results, a line for each run" "$(json_count '"round"')" 128
-is "plots of an earlier call are gone" "$(find "$top/build" -name '*.svg')" ""
+bench userfault icount off 2
+is "no failure if all runs are there, even without a plot" "$status" 0
+matches "a failed plot is a warning" "$said" 'warning: no plot bench-userfault-icount'
+is "results have a line for each run" "$(json_count '"round"')" 128
+is "results are JSON" "$(python3 -m json.tool "$json" >/dev/null && echo yes)" yes
+is "plots of an earlier call are removed" "$(find "$top/build" -name '*.svg')" ""
 
-BROKEN=kvm-4 bench icount 2
-is "a run that fails: 1 at the end" "$status" 1
-matches "it is told" "$said" '^icount, round 2, linux: failed: .*"kvm", "vcpus": 4, "failed": 4}$|^  icount, round 2.*"failed": 4}$'
-matches "and counted, after the tables" "$said" '2 of 2 runs failed$'
-is "and in the results, with the others" "$(json_count '"round"')" 112
+BROKEN=kvm-4 bench userfault icount 2
+is "a failed run: status 1" "$status" 1
+matches "a failed run is reported at once or at the end" "$said" '^icount, round 2, linux: failed: .*"kvm", "vcpus": 4, "failed": 4}$|^  icount, round 2.*"failed": 4}$'
+matches "a failed run is counted in the tables" "$said" '2 of 2 runs failed$'
+is "a failed run is in the results, with the others" "$(json_count '"round"')" 112
 
-SILENT=kvm-4 bench icount 2
-is "one that says nothing: 1 at the end" "$status" 1
-is "and is in the results" "$(json_count '"failed": "no output"')" 2
+SILENT=kvm-4 bench userfault icount 2
+is "a run without output: status 1" "$status" 1
+is "a run without output is in the results" "$(json_count '"failed": "no output"')" 2
 
 touch "$LOST_L1"
-bench icount 2
-is "an L1 that is lost: 1 at the end" "$status" 1
-matches "its runs are missing" "$said" '1 of 2 runs failed$'
-matches "which is told" "$said" '^  icount, round 1, linux: the testbed ended with status 3'
-is "the others are in the results" "$(json_count '"round"')" 56
+bench userfault icount 2
+is "an L1 that is lost: status 1" "$status" 1
+matches "an L1 that is lost: its runs count as failed" "$said" '1 of 2 runs failed$'
+matches "an L1 that is lost is reported" "$said" '^  icount, round 1, linux: the testbed ended with status 3'
+is "an L1 that is lost: the other runs are in the results" "$(json_count '"round"')" 56
 
-BROKEN=509 bench off 1
-is "memslot operations that fail: 1 at the end" "$status" 1
-is "they have no group without a name" "$(printf '%s\n' "$said" | grep -c '^, ')" 0
+BROKEN=509 bench userfault off 1
+is "failed memslot operations: status 1" "$status" 1
+is "failed memslot operations make no group without a name" "$(printf '%s\n' "$said" | grep -c '^, ')" 0
 
-BROKEN='*' bench wall 1
-is "everything fails: 1 at the end" "$status" 1
-matches "fewer CPUs than L1's are warned of" "$said" "^warning: L1's 4 CPUs share 2 "
-matches "every row is there" "$said" '^  kvm-minor +- +- +1 of 1 runs failed$'
+BROKEN='*' bench userfault wall 1
+is "everything fails: status 1" "$status" 1
+matches "a warning if L1 has more CPUs than the machine" "$said" "^warning: L1's 4 CPUs share 2 "
+matches "everything fails: the tables have each row" "$said" '^  kvm-minor +- +- +1 of 1 runs failed$'
+
+# bench.py postcopy, with fakes likewise: four runs a round, of 1 vCPU
+for script in setup/unpack build/qemu; do
+    printf '#!/bin/sh\n' >"$top/scripts/$script.sh"
+done
+printf '#!/bin/sh\n' >"$work/bin/tc"
+mkdir -p "$top/build/qemu/out/tests/qtest"
+cat >"$top/build/qemu/out/tests/qtest/postern-bench" <<'END'
+#!/bin/sh
+run='{"round": 1, "vcpus": 1, "limit_mib_s": 0, "delay_us": 0, "pages": 10, "dst_ns": 500,'
+run="$run \"requested\": 3, \"p50_us\": 7, \"p99_us\": 9, \"wait_us\": 50, \"waits\": 6,"
+run="$run \"ops\": 100, \"guest_us\": 1000, \"postcopy_us\": 900,"
+for side in upstream postern; do
+    echo "$run \"mode\": \"plain\", \"side\": \"$side\"}"
+    echo "$run \"mode\": \"preempt\", \"side\": \"$side\"}"
+done
+END
+chmod +x "$work/bin/tc" "$top/build/qemu/out/tests/qtest/postern-bench"
+json=$top/build/bench-postcopy.json
+touch "$HUNG_L1"
+bench postcopy icount 1
+is "post-copy: a boot that hangs is no failure with icount" "$status" 0
+matches "post-copy: a boot that hangs is repeated" "$said" '^Boots that hung and were made again: 1$'
+matches "post-copy: a table of both sides" "$said" \
+    '^  1 vCPUs, preempt, 0 us +50.00 \(50.00..50.00\) +50.00 .* +1.00 \(1.00..1.00\)$'
+is "post-copy: all runs are in the results" "$(json_count '"round"')" 4
+touch "$HUNG_L1"
+VCPUS=1 DELAYS=0 LIMITS=0 bench postcopy wall 1
+is "post-copy: a boot that hangs is a failure without icount" "$status" 1
+matches "post-copy: a boot that hangs is reported" "$said" '^  wall, round 1: ended with status 124 '
+VCPUS=1 DELAYS=0 LIMITS=0,8 bench postcopy wall 1
+is "post-copy: missing runs: status 1" "$status" 1
+matches "post-copy: missing runs are reported" "$said" '^  wall, round 1: 4 of 8 runs '
 
 for rounds in 0 00 x 3x ''; do
-    bench "$rounds"
-    matches "'$rounds' rounds" "$status $said" '^1 .*usage: '
+    bench userfault "$rounds"
+    matches "usage: '$rounds' rounds" "$status $said" '^1 .*usage: '
 done
+bench userfault icount icount
+matches "usage: a part that is named twice" "$status $said" '^1 .*usage: '
+bench
+matches "usage: no benchmark" "$status $said" '^1 .*usage: '
+for slots in x 1,,2 ,1 '1,'; do
+    SLOTS=$slots bench memslots
+    matches "refused: SLOTS=$slots" "$status $said" '^1 .*SLOTS is a list of numbers'
+    DELAYS=$slots bench postcopy
+    matches "refused: DELAYS=$slots" "$status $said" '^1 .*DELAYS and LIMITS are lists of numbers'
+done
+VCPUS=1,02 bench postcopy
+matches "refused: VCPUS with a leading zero" "$status $said" '^1 .*VCPUS is a list of numbers above 0'
 
 done_testing

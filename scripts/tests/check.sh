@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What check.sh has built before it runs tests.  It gets no real ninja.
+# Tests what check.sh builds before it runs tests.  ninja and Meson are faked.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -11,7 +11,6 @@ make_checkout
 PATH=$work/bin:$PATH WORK=$work LOG=$top/build/meson/meson-logs/testlog.json
 export PATH WORK LOG
 mkdir -p "$work/bin" "${LOG%/*}"
-cp "$scripts/test-summary.py" "$top/scripts/"
 
 cat >"$work/bin/ninja" <<'END'
 #!/bin/sh
@@ -21,7 +20,7 @@ case $* in
 *"${BROKEN:-nothing}"*) exit 1 ;;
 esac
 END
-# One of the suite is run only if that is asked for.
+# Lists a test of the suites debug-kernel and sanitizer only if asked to.
 cat >"$work/bin/meson" <<'END'
 #!/bin/sh
 case $* in
@@ -39,35 +38,35 @@ esac
 END
 # shellcheck disable=SC2016 # for that script
 printf '#!/bin/sh\necho "qemu $1" >>"$WORK/built"\n[ "$1" != "${BROKEN:-}" ]\n' \
-    >"$top/scripts/build-qemu.sh"
-chmod +x "$work/bin/ninja" "$work/bin/meson" "$top/scripts/build-qemu.sh"
+    >"$top/scripts/build/qemu.sh"
+chmod +x "$work/bin/ninja" "$work/bin/meson" "$top/scripts/build/qemu.sh"
 
-# check [ARGUMENT]...: what it has built, and its last line
+# check [ARGUMENT]...: what it built, its status, and its last line
 check() {
     rm -f "$work/built"
     _status=0
-    _said=$(sh "$top/scripts/check.sh" "$@" 2>&1) || _status=$?
+    _said=$(sh "$top/scripts/check/check.sh" "$@" 2>&1) || _status=$?
     printf '%s; ' "$(tr '\n' ' ' <"$work/built")" "$_status"
     printf '%s\n' "$_said" | tail -n 1
 }
 
-is "all but the debug kernel" "$(check)" \
+is "by default, the debug kernel is not built" "$(check)" \
     "all meson-test-prereq ; 0; 1 passed, 0 failed"
-is "not for another suite" "$(check --suite=selftest)" \
+is "another suite does not build it either" "$(check --suite=selftest)" \
     "all meson-test-prereq ; 0; 1 passed, 0 failed"
-is "which its own suite needs" "$(check --suite=debug-kernel)" \
+is "its own suite builds it" "$(check --suite=debug-kernel)" \
     "all meson-test-prereq linux-debug.stamp ; 0; 1 passed, 0 failed"
-is "however that is said" "$(check --suite debug-kernel some_test-debug)" \
+is "its own suite builds it, with other options, too" "$(check --suite debug-kernel some_test-debug)" \
     "all meson-test-prereq linux-debug.stamp ; 0; 1 passed, 0 failed"
-is "no test is run where it does not build" \
+is "no test runs if the debug kernel does not build" \
     "$(BROKEN=debug check --suite=debug-kernel)" \
     "all meson-test-prereq linux-debug.stamp ; 1; check.sh: the build failed; no test was run"
-is "the sanitizers' QEMUs for theirs" "$(check --suite=sanitizer)" \
+is "the suite sanitizer builds its QEMUs" "$(check --suite=sanitizer)" \
     "all meson-test-prereq qemu --asan qemu --tsan ; 0; 1 passed, 0 failed"
-is "and no test where one of those does not build" \
+is "no test runs if one of those does not build" \
     "$(BROKEN=--asan check --suite=sanitizer)" \
     "all meson-test-prereq qemu --asan ; 1; check.sh: the build failed; no test was run"
-is "nor where anything else does not" "$(BROKEN=prereq check)" \
+is "no test runs if anything else does not build" "$(BROKEN=prereq check)" \
     "all meson-test-prereq ; 1; check.sh: the build failed; no test was run"
 
 done_testing

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What common.sh has for processes that run at the same time.
+# Tests the parts of common.sh for processes that run at the same time.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -9,7 +9,7 @@ set -eu
 
 make_checkout
 
-# script: one of ours, of what is on standard input
+# script: makes a script that uses common.sh, from standard input
 script() {
     {
         printf 'set -eu\nroot=%s\n. "%s/scripts/common.sh"\n' "$top" "$top"
@@ -41,15 +41,15 @@ kill -0 "$(cat "$build/ticker")" && echo "ticker there"
 END
 is "a ticker does not hold its script's lock" "$(sh "$work/script" | tr '\n' ' ')" \
     "lock free ticker there "
-is "and ends when the script is gone" \
+is "a ticker ends when its script is gone" \
     "$(yes_or_no ends_soon "$(cat "$top/build/ticker")")" yes
 
 script <<'END'
 exec 9>"$build/some.lock"
 lock 9 "another one" 2>&1
 END
-is "a lock that is free is taken without a word" "$(sh "$work/script")" ""
-is "one that is not is waited for, with a word" \
+is "a free lock is taken without a message" "$(sh "$work/script")" ""
+is "waiting for a lock is reported" \
     "$(flock "$top/build/some.lock" sleep 1 & sleep 0.3; sh "$work/script")" \
     "    waiting for another one to end"
 
@@ -59,10 +59,10 @@ lock_build
 echo locked
 [ $# = 0 ] || sleep 1
 END
-is "build/ is locked once, not again by a script's own" "$(sh "$work/script" 2>&1)" locked
+is "build/ is locked once, not again by scripts that the script runs" "$(sh "$work/script" 2>&1)" locked
 sh "$work/script" hold >/dev/null &
 sleep 0.3
-is "others wait for it" "$(sh "$work/script" 2>&1)" \
+is "other scripts wait for the lock of build/" "$(sh "$work/script" 2>&1)" \
     "    waiting for another make or configure, which prepares build/, to end
 locked"
 wait

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What deps.sh makes of packages that cannot be installed.
+# Tests what deps.sh makes of packages that cannot be installed.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -10,60 +10,60 @@ set -eu
 make_checkout
 POSTERN_NEED_ARCHIVE=0
 export POSTERN_NEED_ARCHIVE
-echo 'exit 1' >"$top/scripts/apt.sh"
+echo 'exit 1' >"$top/scripts/setup/apt.sh"
 echo x86_64-softmmu >"$top/build/target-list"
-echo 'tool no-such-cross-tool cross-package' >"$top/scripts/deps-aarch64.list"
+echo 'tool no-such-cross-tool cross-package' >"$top/scripts/setup/deps-aarch64.list"
 deps() {
-    (sh "$top/scripts/deps.sh" "$1" 2>&1) || echo "status $?"
+    (sh "$top/scripts/setup/deps.sh" "$1" 2>&1) || echo "status $?"
 }
 
-# with KIND NAME: of which there are two, one of them missing
+# with KIND NAME: lets deps.list have sh, which exists, and NAME
 with() {
     printf '# kind name package\ntool sh dash\n%s %s some-package\n' "$1" "$2" \
-        >"$top/scripts/deps.list"
+        >"$top/scripts/setup/deps.list"
 }
 
 with tool sh
 is "nothing is missing" "$(deps check)$(deps install)" ""
 
 with nice no-such-tool
-is "what is nice to have need not be there" "$(deps check)" ""
+is "nice to have: not needed" "$(deps check)" ""
 said=$(deps install)
-matches "nor be installed" "$said" '^warning: going on without some-package: '
-is "and that is no failure" "$(printf '%s\n' "$said" | grep -c ^status)" 0
+matches "nice to have: a warning if it cannot be installed" "$said" '^warning: going on without some-package: '
+is "nice to have: no failure if it cannot be installed" "$(printf '%s\n' "$said" | grep -c ^status)" 0
 
 with tool no-such-tool
-matches "what is needed is named" "$(deps check)" '^ *no-such-tool +some-package$'
+matches "needed: named by check" "$(deps check)" '^ *no-such-tool +some-package$'
 said=$(deps install)
-matches "when it cannot be installed as well" "$said" '^ *no-such-tool +some-package$'
-matches "which is a failure" "$said" '^status 1$'
+matches "needed: named if it cannot be installed" "$said" '^ *no-such-tool +some-package$'
+matches "needed: a failure if it cannot be installed" "$said" '^status 1$'
 
 with tool sh
-is "what aarch64 needs need not be there without it" "$(deps check)" ""
+is "aarch64's packages are not needed without aarch64" "$(deps check)" ""
 echo x86_64-softmmu,aarch64-softmmu >"$top/build/target-list"
 said=$(deps check)
-matches "with it it is named" "$said" '^ *no-such-cross-tool +cross-package$'
-matches "and is a failure" "$said" '^status 1$'
-matches "with a way to do without" "$said" \
+matches "aarch64's packages are named with aarch64" "$said" '^ *no-such-cross-tool +cross-package$'
+matches "aarch64's packages missing: a failure" "$said" '^status 1$'
+matches "aarch64's packages missing: check names the alternative" "$said" \
     '^cross-package: for aarch64 only; ./configure --target-list=x86_64-softmmu '
-matches "which it says when it cannot be installed, too" "$(deps install)" \
+matches "aarch64's packages missing: install names the alternative" "$(deps install)" \
     '^cross-package: for aarch64 only; ./configure --target-list=x86_64-softmmu '
 
 with tool no-such-tool
-echo '# kind name package' >"$top/scripts/deps-aarch64.list"
-is "but not of what is needed anyway" "$(deps check | grep -c -e --target-list)" 0
+echo '# kind name package' >"$top/scripts/setup/deps-aarch64.list"
+is "there is no alternative for packages that are needed anyway" "$(deps check | grep -c -e --target-list)" 0
 
 with tool sh
-echo 'tool no-such-apt apt' >"$top/scripts/deps-archive.list"
-is "the archive is not needed for nothing" "$(deps check)" ""
+echo 'tool no-such-apt apt' >"$top/scripts/setup/deps-archive.list"
+is "the archive's packages are not needed if nothing is fetched" "$(deps check)" ""
 POSTERN_NEED_ARCHIVE=busybox
 said=$(deps check)
-matches "for a busybox it is" "$said" '^ *no-such-apt +apt$'
-matches "of which one can be named, or left out" "$said" \
+matches "the archive's packages are needed for a busybox" "$said" '^ *no-such-apt +apt$'
+matches "a busybox can be named, or left out" "$said" \
     '^apt: .* --aarch64-busybox=FILE .*--target-list=x86_64-softmmu '
 POSTERN_NEED_ARCHIVE=1
 said=$(deps check)
-matches "as for the sources" "$said" '^ *no-such-apt +apt$'
-is "which cannot be left out" "$(printf '%s\n' "$said" | grep -c -e --target-list)" 0
+matches "the archive's packages are needed for the sources" "$said" '^ *no-such-apt +apt$'
+is "the sources cannot be left out" "$(printf '%s\n' "$said" | grep -c -e --target-list)" 0
 
 done_testing

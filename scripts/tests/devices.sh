@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What is for tests only is in no build of QEMU that does not ask for it.
+# Tests that a build of QEMU has memory-testdev only if it asks for it.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -9,7 +9,7 @@ set -eu
 
 src=$(cd "$scripts/../build/qemu/src" && pwd)
 
-# devices TARGET LIST: memory-testdev's symbol as QEMU's configure would find it
+# devices TARGET LIST: memory-testdev's symbol, as QEMU's configure sets it
 devices() {
     (
         cd "$src"
@@ -24,20 +24,20 @@ devices() {
     )
 }
 
-# commands [OPTION-OF-CPP]...: memory-testdev's QMP commands that are registered
+# commands [OPTION-OF-CPP]...: the registered QMP commands of memory-testdev
 commands() {
     grep -v '^#include' "$work/qapi/qapi-init-commands.c" | cpp -P "$@" |
         grep -o '"x-memory-testdev-[a-z]*"' | tr '\n' ' '
 }
 
-is "x86_64 has no memory-testdev" "$(devices x86_64 default)" ""
-is "nor has aarch64" "$(devices aarch64 default)" ""
-is "our list for x86_64 has it" "$(devices x86_64 testbed)" \
+is "the default list for x86_64 has no memory-testdev" "$(devices x86_64 default)" ""
+is "the default list for aarch64 has no memory-testdev" "$(devices aarch64 default)" ""
+is "our list for x86_64 has memory-testdev" "$(devices x86_64 testbed)" \
     CONFIG_MEMORY_TESTDEV=y
 
 (cd "$src" && python3 scripts/qapi-gen.py -o "$work/qapi" qapi/qapi-schema.json)
-is "without it there are no commands" "$(commands)" ""
-is "with it there are" "$(commands -DCONFIG_MEMORY_TESTDEV_COMMANDS)" \
+is "no commands without memory-testdev" "$(commands)" ""
+is "commands with memory-testdev" "$(commands -DCONFIG_MEMORY_TESTDEV_COMMANDS)" \
     '"x-memory-testdev-run" "x-memory-testdev-fuzz" '
 
 done_testing

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What the two mkinitramfs.sh pack, and that they fail when cpio does.
+# Tests what the two mkinitramfs.sh pack, and that they fail if cpio does.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -27,16 +27,16 @@ names() {
     cpio --quiet --list | tr '\n' ' '
 }
 
-is "L1's is packed" "$(pack mkinitramfs.sh run)" ""
-is "with all that it needs" "$(gzip -dc "$work/output" | names)" \
+is "L1's initramfs is packed" "$(pack mkinitramfs.sh run)" ""
+is "L1's initramfs is complete" "$(gzip -dc "$work/output" | names)" \
     ". bin bin/busybox init l1-run.sh "
-is "the guest's as well" "$(pack guest/mkinitramfs.sh program)" ""
-is "with its own" "$(names <"$work/output")" \
+is "the guest's initramfs is packed" "$(pack guest/mkinitramfs.sh program)" ""
+is "the guest's initramfs is complete" "$(names <"$work/output")" \
     ". bin bin/busybox bin/ifconfig bin/mount bin/program bin/sh dev init proc sys "
 
 printf '#!/bin/sh\necho part\nexit 3\n' >"$work/bin/cpio"
 chmod +x "$work/bin/cpio"
-is "a part of L1's is an error" "$(pack mkinitramfs.sh run)" "status 3"
-is "and of the guest's" "$(pack guest/mkinitramfs.sh program)" "status 3"
+is "L1's: a failure of cpio is an error" "$(pack mkinitramfs.sh run)" "status 3"
+is "the guest's: a failure of cpio is an error" "$(pack guest/mkinitramfs.sh program)" "status 3"
 
 done_testing

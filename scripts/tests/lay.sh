@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What lay.sh does to a prepared tree.
+# Tests what lay.sh does to a prepared tree.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -10,7 +10,7 @@ set -eu
 make_checkout
 src=$top/build/qemu/src
 lay() {
-    (sh "$top/scripts/lay.sh" qemu 2>&1) || echo "failed"
+    (sh "$top/scripts/setup/lay.sh" qemu 2>&1) || echo "failed"
 }
 
 mkdir -p "$top/accel/kvm" "$top/docs" "$src/accel/kvm"
@@ -18,18 +18,18 @@ echo ours >"$top/accel/kvm/ours.c"
 echo fork >"$top/docs/fork.md"
 echo upstream >"$src/accel/kvm/upstream.c"
 
-is "says nothing when all is well" "$(lay)" ""
+is "no message if all is well" "$(lay)" ""
 is "a link leads to our file" "$(cat "$src/accel/kvm/ours.c")" ours
-is "the link is relative" "$(readlink "$src/accel/kvm/ours.c")" \
+is "a link is relative" "$(readlink "$src/accel/kvm/ours.c")" \
     ../../../../../accel/kvm/ours.c
-is "the fork's own docs stay out" "$(ls "$src")" accel
+is "the fork's own docs are not linked" "$(ls "$src")" accel
 
 rm "$top/accel/kvm/ours.c"
-matches "a file that is gone is told" "$(lay)" 'accel/kvm/ours.c is gone'
-is "and its link is gone" "$(ls "$src/accel/kvm")" upstream.c
+matches "a file that is gone is reported" "$(lay)" 'accel/kvm/ours.c is gone'
+is "the link of a file that is gone is removed" "$(ls "$src/accel/kvm")" upstream.c
 
 echo mine >"$top/accel/kvm/upstream.c"
-matches "an upstream file is not covered" "$(lay)" 'accel/kvm/upstream.c.*hook'
-is "and stays what it was" "$(cat "$src/accel/kvm/upstream.c")" upstream
+matches "an upstream file is not replaced" "$(lay)" 'accel/kvm/upstream.c.*hook'
+is "an upstream file keeps its content" "$(cat "$src/accel/kvm/upstream.c")" upstream
 
 done_testing

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What testbed/no-reports.sh takes for a report of the kernel's.
+# Tests what testbed/no-reports.sh recognizes as a report of the kernel.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -15,7 +15,7 @@ chmod +x "$work/bin/dmesg"
 PATH=$work/bin:$PATH WORK=$work POSTERN_PROC=$work/proc
 export PATH WORK POSTERN_PROC
 
-# kernel_log [LINE]...: what the kernel has said
+# kernel_log [LINE]...: sets the kernel's log
 kernel_log() {
     {
         echo '[    0.000000] Linux version 6.12 (postern@postern)'
@@ -27,7 +27,7 @@ kernel_log() {
     } >"$work/log"
 }
 
-# lockdep N: whether it is on
+# lockdep N: 1 if it is on, 0 if off
 lockdep() {
     printf ' max locking depth:  17\n debug_locks:       %11u\n' "$1" \
         >"$work/proc/lockdep_stats"
@@ -40,21 +40,21 @@ run() {
 }
 
 kernel_log
-is "nothing reported, without lockdep" "$(run printf '%s\n' said)" "said
+is "no report, without lockdep" "$(run printf '%s\n' said)" "said
 status 0"
 lockdep 1
-is "and with it" "$(run true)" "status 0"
-is "the command's own failure stays" "$(run sh -c 'exit 4')" "status 4"
-is "without a command nothing is well" "$(run 2>&1)" \
+is "no report, with lockdep" "$(run true)" "status 0"
+is "the command's own failure is kept" "$(run sh -c 'exit 4')" "status 4"
+is "usage: no command" "$(run 2>&1)" \
     "usage: no-reports.sh [--no-memory] COMMAND [ARG]...
 status 2"
 
-# caught LINE: as the only one that tells of a mistake
+# caught LINE: LINE alone is recognized as a report
 caught() {
     kernel_log "$1" "  more of it"
     said=$(run printf '%s\n' said)
     matches "caught: $1" "$said" '^status 123$'
-    matches "and told to its end" "$said" 'more of it'
+    matches "printed to its end: $1" "$said" 'more of it'
 }
 
 caught 'BUG: KASAN: slab-use-after-free in kvm_userfault_test+0x1f/0xd0'
@@ -74,7 +74,7 @@ caught 'rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:'
 caught ' Call Trace:'
 
 kernel_log 'BUG: KASAN: slab-out-of-bounds in f+0x1/0x2'
-matches "a failed command's report is told as well" "$(run sh -c 'exit 4')" \
+matches "a report is found after a failed command, too" "$(run sh -c 'exit 4')" \
     "mistake .the command's own status: 4.$"
 
 no_memory='memslot_batch_t: vmalloc error: size 4096, page order 0, failed to allocate pages
@@ -82,21 +82,21 @@ no_memory='memslot_batch_t: vmalloc error: size 4096, page order 0, failed to al
   </TASK>
  Mem-Info:'
 kernel_log "$no_memory"
-matches "no memory" "$(run true)" '^status 123$'
-is "no memory, as was asked for" "$(run --no-memory true)" "status 0"
+matches "a failed allocation is a report" "$(run true)" '^status 123$'
+is "a failed allocation is none with --no-memory" "$(run --no-memory true)" "status 0"
 kernel_log "$no_memory" 'BUG: KASAN: slab-use-after-free in f+0x1/0x2'
-matches "and what that led to" "$(run --no-memory true)" '^status 123$'
+matches "another report after a failed allocation is one with --no-memory" "$(run --no-memory true)" '^status 123$'
 
 kernel_log
 lockdep 0
-matches "lockdep went off without a word" "$(run true)" 'lockdep was off'
+matches "lockdep that is off at the end is an error" "$(run true)" 'lockdep was off'
 : >"$work/proc/lockdep_stats"
-matches "or does not say" "$(run true)" '^status 123$'
+matches "lockdep without a state is an error" "$(run true)" '^status 123$'
 
 lockdep 1
 sed -i 1d "$work/log"
-matches "a log that overflowed" "$(run true)" 'lost its beginning'
+matches "a log without its beginning is an error" "$(run true)" 'lost its beginning'
 printf '#!/bin/sh\nexit 1\n' >"$work/bin/dmesg"
-matches "no log" "$(run true)" '^status 123$'
+matches "no log is an error" "$(run true)" '^status 123$'
 
 done_testing

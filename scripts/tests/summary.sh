@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What test-summary.py makes of Meson's log.
+# Tests what test-summary.py makes of Meson's log.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -15,7 +15,7 @@ entry() {
 
 # summary [STATUS]: with this status of "meson test"
 summary() {
-    python3 "$scripts/test-summary.py" "$work/log" "$work/logs" "${1:-0}" || echo "status $?"
+    python3 "$scripts/check/test-summary.py" "$work/log" "$work/logs" "${1:-0}" || echo "status $?"
 }
 
 {
@@ -25,12 +25,12 @@ summary() {
     entry missing SKIP 77 'setting up\n1..0 # SKIP needs more\n'
 } >"$work/log"
 said=$(summary 2)
-matches "a run that broke off is a failure" "$said" 'meson test: ended with status 2'
-matches "and makes it fail" "$said" '^status 1$'
+matches "a run that broke off is reported as failed" "$said" 'meson test: ended with status 2'
+matches "a run that broke off: status 1" "$said" '^status 1$'
 said=$(summary)
 is "cases are counted one by one" "$(printf '%s\n' "$said" | tail -n 1)" \
     "3 passed, 0 failed"
-is "the slowest first, by case where it says how long each took" \
+is "the slowest first, by case if the program reports times" \
     "$(printf '%s\n' "$said" | sed -n '/^slowest:/,/ cases$/p')" "slowest:
       20.2 s  timed: /a/three
        1.5 s  plain
@@ -50,18 +50,18 @@ matches "a skipped program with its reason" "$said" 'missing: .*needs more'
 } >"$work/log"
 said=$(summary 1)
 matches "failures are counted" "$said" '^4 passed, 7 failed$'
-matches "a program that had no such case" "$said" 'nothing: no such test case'
+matches "a program without such a case" "$said" 'nothing: no such test case'
 matches "a failed case" "$said" 'cases: /a/two'
-matches "a testbed that died is no failed test" "$said" 'died: the testbed itself failed'
-matches "a kernel that found a mistake" "$said" "reported: L1's kernel reported a mistake"
-matches "a program that gave up, with its words" "$said" 'abort: Bail out! it was so'
-matches "one that hung" "$said" 'slow: no end after'
-matches "and makes it fail" "$said" '^status 1$'
-matches "what a failed program said last" "$said" '^ *| not ok 2 /a/two$'
-is "once, however many of its cases failed" \
+matches "a testbed that died" "$said" 'died: the testbed itself failed'
+matches "a kernel that reported a mistake" "$said" "reported: L1's kernel reported a mistake"
+matches "a program that bailed out, with its message" "$said" 'abort: Bail out! it was so'
+matches "a program that hung" "$said" 'slow: no end after'
+matches "failures: status 1" "$said" '^status 1$'
+matches "the end of a failed program's output" "$said" '^ *| not ok 2 /a/two$'
+is "that output only once, however many of its cases failed" \
     "$(printf '%s\n' "$said" | grep -c '| Bail out!$')" 1
 
 : >"$work/log"
-matches "no test at all is a failure" "$(summary)" '^status 1$'
+matches "no test at all: status 1" "$(summary)" '^status 1$'
 
 done_testing

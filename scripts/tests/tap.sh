@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=sh
 #
-# For tests in shell: reports cases in the TAP format.  To be sourced.
+# Functions for tests in shell, which report cases as TAP.  To be sourced.
 
 cases=0
 scripts=$(cd "$(dirname "$0")/.." && pwd)
@@ -30,17 +30,17 @@ matches() {
     printf '%s\n' "got:" "$2" "wanted: $3" | sed 's/^/# /'
 }
 
-# skip CASE REASON: it is left out here; the summary tells
+# skip CASE REASON: leaves the case out; the summary lists it
 skip() {
     cases=$((cases + 1))
     echo "ok $cases - $1 # SKIP $2"
 }
 
-# a checkout of its own for the scripts, as far as they look at it
+# make_checkout: copies the scripts to a checkout of their own, $top
 make_checkout() {
     top=$work/checkout
-    mkdir -p "$top/scripts" "$top/build/qemu/src" "$top/patches"
-    cp "$scripts"/*.sh "$scripts"/*.awk "$scripts"/upstream.versions "$top/scripts/"
+    mkdir -p "$top/build/qemu/src" "$top/patches"
+    cp -r "$scripts" "$top/scripts"
 }
 
 done_testing() {

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Which target lists configure takes, and what the scripts make of them.
+# Tests which target lists configure accepts, and what the scripts make of them.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -9,14 +9,14 @@ set -eu
 
 make_checkout
 cp "$scripts/../configure" "$top/"
-# What configure has done for it: all of it well, or not.  They tell which list
-# they see.
-for step in deps unpack busybox sync build-qemu; do
+# The steps of configure note which list they see, and can be made to fail.
+steps='setup/deps setup/unpack setup/busybox setup/sync build/qemu'
+for step in $steps; do
     cat >"$top/scripts/$step.sh" <<END
 root=$top
 . "$top/scripts/common.sh"
-target_list >"$work/seen-$step"
-[ ! -e "$work/fails-$step" ]
+target_list >"$work/seen-${step#*/}"
+[ ! -e "$work/fails-${step#*/}" ]
 END
 done
 mkdir -p "$top/build/meson"
@@ -39,41 +39,42 @@ targets() {
 }
 
 both='x86_64-softmmu,aarch64-softmmu x86_64 aarch64 '
-is "without configure it is both" "$(targets)" "$both"
+is "both targets without configure" "$(targets)" "$both"
 for list in aarch64-softmmu x86_64-softmmu,arm-softmmu x86_64 ''; do
     said=$(configure "--target-list=$list")
-    matches "'$list' is an error" "$said" "^configure: --target-list=$list: "
+    matches "refused: '$list'" "$said" "^configure: --target-list=$list: "
 done
-is "and is not kept" "$(find "$top/build" -maxdepth 1 -type f)" ""
+is "a refused list is not kept" "$(find "$top/build" -maxdepth 1 -type f)" ""
 configure --target-list=x86_64-softmmu >/dev/null
-is "one" "$(targets)" "x86_64-softmmu x86_64 "
+is "one target" "$(targets)" "x86_64-softmmu x86_64 "
 configure --target-list=aarch64-softmmu,x86_64-softmmu >/dev/null
-is "both, in the other order" "$(targets)" "$both"
+is "both targets, in the other order" "$(targets)" "$both"
 configure --target-list=x86_64-softmmu >/dev/null
 configure >/dev/null
-is "both by default" "$(targets)" "$both"
+is "both targets by default" "$(targets)" "$both"
 touch -d '2000-01-01' "$top/build/target-list"
 configure >/dev/null
-is "the same again leaves the file alone" "$(date -r "$top/build/target-list" +%Y)" 2000
+is "the same list leaves the file alone" "$(date -r "$top/build/target-list" +%Y)" 2000
 
 configure --target-list=x86_64-softmmu >/dev/null
 before=$(cat "$top/build/reconfigure")
-for step in deps unpack busybox sync build-qemu; do
+for step in $steps; do
+    step=${step#*/}
     touch "$work/fails-$step"
-    matches "a $step that fails is an error" "$(configure)" '^status 1$'
-    is "it was for the new list" "$(cat "$work/seen-$step")" x86_64-softmmu,aarch64-softmmu
-    is "and the old one stays" "$(targets)" "x86_64-softmmu x86_64 "
-    is "to be configured again" "$(cat "$top/build/reconfigure")" "$before"
+    matches "a failed step is an error: $step" "$(configure)" '^status 1$'
+    is "a failed step saw the new list: $step" "$(cat "$work/seen-$step")" x86_64-softmmu,aarch64-softmmu
+    is "a failed step leaves the former list: $step" "$(targets)" "x86_64-softmmu x86_64 "
+    is "a failed step leaves the former arguments: $step" "$(cat "$top/build/reconfigure")" "$before"
     rm "$work/fails-$step"
 done
 rm "$work"/seen-*
 configure >/dev/null
-is "when all goes well all see the new one" "$(cat "$work"/seen-* | sort | uniq -c | tr -s ' ')" \
+is "all steps see the new list" "$(cat "$work"/seen-* | sort | uniq -c | tr -s ' ')" \
     " 5 x86_64-softmmu,aarch64-softmmu"
-is "which is then in effect" "$(targets)" "$both"
+is "the new list is in effect afterwards" "$(targets)" "$both"
 
-# What deps.sh is told of the archive, with QEMU's source there.
-echo "echo \"\$POSTERN_NEED_ARCHIVE\" >'$work/need'" >"$top/scripts/deps.sh"
+# What configure tells deps.sh of the archive if QEMU's source exists.
+echo "echo \"\$POSTERN_NEED_ARCHIVE\" >'$work/need'" >"$top/scripts/setup/deps.sh"
 # need [ARGUMENT]...: of configure
 need() {
     configure "$@" >/dev/null
@@ -81,11 +82,11 @@ need() {
 }
 is "the archive is needed for a source" "$(need)" 1
 mkdir -p "$top/build/linux/src"
-is "for a busybox" "$(need)" busybox
-is "not without aarch64" "$(need --target-list=x86_64-softmmu)" 0
-is "nor with a busybox named" "$(need --aarch64-busybox="$scripts/common.sh")" 0
+is "the archive is needed for a busybox" "$(need)" busybox
+is "the archive is not needed without aarch64" "$(need --target-list=x86_64-softmmu)" 0
+is "the archive is not needed with a named busybox" "$(need --aarch64-busybox="$scripts/common.sh")" 0
 touch "$top/build/busybox-aarch64"
-is "or there" "$(need)" 0
+is "the archive is not needed with an existing busybox" "$(need)" 0
 
 # make starts configure at the top of the checkout.
 mkdir "$work/it's here"
@@ -95,11 +96,11 @@ touch "$work/it's here/file"
     configure --qemu-source=. --aarch64-busybox=file --linux-source="$work/it's here" >/dev/null
 )
 sed -i 's/exec .\/configure/printf "%s|"/' "$top/build/reconfigure"
-is "what was named is found again from elsewhere" \
+is "relative paths are found again from another folder" \
     "$(cd / && sh "$top/build/reconfigure" --more)" \
     "--qemu-source=$work/it's here|--aarch64-busybox=$work/it's here/file|\
 --linux-source=$work/it's here|--more|"
-matches "a file that is not there is an error" "$(configure --aarch64-busybox="$work/no")" \
+matches "a file that does not exist is an error" "$(configure --aarch64-busybox="$work/no")" \
     "^configure: --aarch64-busybox=$work/no: no such file"
 
 # Meson reads it, too.
@@ -112,6 +113,6 @@ END
 chmod +x "$work/bin/meson"
 PATH=$work/bin:$PATH
 configure --target-list=x86_64-softmmu >/dev/null
-is "Meson is set up with it" "$(cat "$work/seen-meson")" x86_64-softmmu
+is "Meson is set up with the new list" "$(cat "$work/seen-meson")" x86_64-softmmu
 
 done_testing

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What trace-*.awk make of a trace, and how trace-l1.sh ends.
+# Tests what trace.py makes of a trace, and how instructions.sh ends.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -20,7 +20,7 @@ ffffffff81005000 t finish_task_switch.isra.0
 ffffffff81006000 D data
 END
 
-# ran ADDRESS [FLAGS]...: as QEMU logs it; host mode at first, L2 with 2 in front
+# ran ADDRESS...: instructions as QEMU logs them; with L2: in front, in guest mode
 ran() {
     for _pc; do
         _flags=00c0c2b0
@@ -46,27 +46,25 @@ kernel=ffffffff8100
 
 # trace WHAT
 trace() {
-    awk -f "$scripts/trace-symbols.awk" -f "$scripts/trace-$1.awk" \
-        "$work/program" "$work/System.map" "$work/trace"
+    "$scripts/trace/trace.py" "$1" "$work/program" "$work/System.map" "$work/trace"
 }
 
 said=$(trace profile)
-matches "pages, and instructions a page" "$said" '^1 pages, 16 instructions a page$'
-matches "instructions and calls of a function" "$said" '^ +4.0 +1.00 kernel kvm_tdp_mmu_map$'
-matches "of a program" "$said" '^ +1.0 +1.00 user main$'
-matches "of libraries, which have no symbols" "$said" '^ +1.0 +0.00 user libraries$'
-matches "of L2, at whatever address" "$said" '^ +1.0 +0.00 L2 the guest$'
+matches "profile: pages, and instructions a page" "$said" '^1 pages, 16 instructions a page$'
+matches "profile: instructions and calls of a function" "$said" '^ +4.0 +1.00 kernel kvm_tdp_mmu_map$'
+matches "profile: a program" "$said" '^ +1.0 +1.00 user main$'
+matches "profile: libraries, which have no symbols" "$said" '^ +1.0 +0.00 user libraries$'
+matches "profile: L2, at any address" "$said" '^ +1.0 +0.00 L2 the guest$'
 
 said=$(trace locks)
-is "a lock: how often, how long, and whose" "$(printf '%s\n' "$said" | tail -n 1)" \
+is "locks: how often, how long, and whose" "$(printf '%s\n' "$said" | tail -n 1)" \
     "  1.00      3      3  spin kvm_tdp_mmu_map kvm_tdp_mmu_map"
 
 said=$(trace threads)
-matches "a vCPU's turn" "$said" '^ +12 +1.00 turns  vCPUs$'
-matches "a reader's turn" "$said" '^ +3 +1.00 turns  readers$'
+matches "threads: a vCPU's turn" "$said" '^ +12 +1.00 turns  vCPUs$'
+matches "threads: a reader's turn" "$said" '^ +3 +1.00 turns  readers$'
 
-# A program where a function begins at what reads as the number 4e12, more than
-# those behind it.
+# A function whose address reads as the number 4e12, more than those after it
 cat >"$work/program" <<'END'
 00000000004d0000 T before
 00000000004e0012 T middle
@@ -80,15 +78,15 @@ END
     ran 00000000004fffff 0000000000500000 0000000000500004 0000000000600000 ${kernel}5000
 } >"$work/trace"
 said=$(trace profile)
-matches "an instruction that was not executed, and other lines, do not count" "$said" \
+matches "instructions that were not executed, and other lines, do not count" "$said" \
     '^1 pages, 7 instructions a page$'
-matches "not in its function either" "$said" '^ +3.0 +1.00 user middle$'
-matches "addresses are no numbers" "$said" '^ +2.0 +1.00 user after$'
+matches "instructions that were not executed do not count for their function" "$said" '^ +3.0 +1.00 user middle$'
+matches "addresses are not numbers" "$said" '^ +2.0 +1.00 user after$'
 
 : >"$work/trace"
 matches "a trace without a page is an error" "$(trace locks 2>&1 || echo failed)" '^failed$'
 
-# The ways of pages, out of order, as of several logs
+# The ways of pages, out of order, as if from several logs
 cat >"$work/log" <<'END'
 11@1700000000.000100:postcopy_start
 11@1700000000.000110:postcopy_preempt_enabled 0
@@ -112,20 +110,20 @@ cat >"$work/log" <<'END'
 12@1700000001.001090:postcopy_fault_vcpu_end cpu_index 1 came 1
 END
 faults() {
-    sort -t @ -k 2 "$1" | awk -f "$scripts/trace-faults.awk"
+    "$scripts/trace/trace.py" faults "$1"
 }
 said=$(faults "$work/log")
-matches "a part of a page's way" "$said" '^  waits in the queue +1 +40 +40 +40$'
-matches "all of it, but not what had no end" "$said" '^  altogether +1 +700 +700 +700$'
-matches "upstream's, of another migration, and sent before" "$said" \
+matches "faults: a part of a page's way" "$said" '^  waits in the queue +1 +40 +40 +40$'
+matches "faults: the whole way, of pages that have an end" "$said" '^  altogether +1 +700 +700 +700$'
+matches "faults: upstream's, of another migration, sent before it was asked for" "$said" \
     '^  sent before it was asked for +1 +750 +750 +750$'
-matches "with preempt, where nothing is queued" "$said" \
+matches "faults: preempt, which has no queue" "$said" \
     '^  waits in the queue +1 +5 +5 +5$'
-matches "and nothing else" "$(printf '%s\n' "$said" | wc -l)" '^13$'
+matches "faults: no other lines" "$(printf '%s\n' "$said" | wc -l)" '^13$'
 : >"$work/log"
 matches "a log without a fault is an error" "$(faults "$work/log" 2>&1 || echo failed)" '^failed$'
 
-# trace-l1.sh, with a testbed and a QEMU played by scripts
+# instructions.sh, with a fake testbed and QEMU
 make_checkout
 mkdir -p "$top/build/meson/testbed" "$top/build/qemu/out"
 cat >"$top/build/meson/testbed/testbed" <<'END'
@@ -153,18 +151,18 @@ trace_l1() {
     L1=$1
     export L1
     shift
-    { timeout 60 "$top/scripts/trace-l1.sh" "$@" 2>&1 && echo good; } || echo "status $?"
+    { timeout 60 "$top/scripts/trace/instructions.sh" "$@" 2>&1 && echo good; } || echo "status $?"
 }
 
-matches "a trace is made between two words to the monitor" \
+matches "a trace is made between two commands to the monitor" \
     "$(trace_l1 good "$work/made" 1 command)" '^good$'
-is "and those are" "$(tr '\n' ' ' <"$work/made")" \
+is "the commands to the monitor" "$(tr '\n' ' ' <"$work/made")" \
     "one-insn-per-tb on log exec,nochain log none quit "
 said=$(trace_l1 lost "$work/made" 1 command)
-matches "an L1 that is lost: an error" "$said" '^status 1$'
-matches "that tells its status" "$said" 'ended, with status 3, before'
-matches "a command that ends too early" "$(trace_l1 early "$work/made" 1 command)" \
+matches "an L1 that is lost is an error" "$said" '^status 1$'
+matches "an L1 that is lost: its status is reported" "$said" 'ended, with status 3, before'
+matches "a command that ends too early is an error" "$(trace_l1 early "$work/made" 1 command)" \
     'ended, with status 0, before KVM had mapped 5000 pages: command$'
-matches "no command" "$(trace_l1 good "$work/made" 1)" 'usage: '
+matches "usage: no command" "$(trace_l1 good "$work/made" 1)" 'usage: '
 
 done_testing

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What unpack.sh makes of a user's own tree.
+# Tests what unpack.sh makes of a user's own tree.
 
 set -eu
 # shellcheck source=scripts/tests/tap.sh
@@ -10,9 +10,9 @@ set -eu
 make_checkout
 rmdir "$top/build/qemu/src"
 linux=$top/build/linux/src
-tested=$(awk '$1 == "linux" { print $3 }' "$top/scripts/upstream.versions")
+tested=$(awk '$1 == "linux" { print $3 }' "$top/scripts/setup/upstream.versions")
 unpack() {
-    (sh "$top/scripts/unpack.sh" linux "$@" 2>&1) || echo "status $?"
+    (sh "$top/scripts/setup/unpack.sh" linux "$@" 2>&1) || echo "status $?"
 }
 
 # tree DIR: a tree of Linux, as far as unpack.sh looks at it
@@ -28,18 +28,18 @@ tree "$work/two"
 
 is "a tree is copied" "$(unpack "$work/one")" "    copying $work/one to build/linux/src
     copying $work/one to build/linux-stock/src"
-is "all of it but its repository" "$(cd "$linux" && find . | LC_ALL=C sort | tr '\n' ' ')" \
+is "a tree is copied without its repository" "$(cd "$linux" && find . | LC_ALL=C sort | tr '\n' ' ')" \
     ". ./.hidden ./Kbuild ./Makefile ./some ./some/.git ./some/file "
-is "and stays" "$(unpack "$work/one")" "    build/linux/src: linux $tested is there
+is "an existing tree stays" "$(unpack "$work/one")" "    build/linux/src: linux $tested is there
     build/linux-stock/src: linux $tested is there"
 
 touch "$linux/mine"
 said=$(unpack "$work/two")
-matches "another is not taken for it" "$said" \
+matches "a tree from elsewhere is refused" "$said" \
     "linux/src is from $work/one, not from $work/two: .*make distclean"
-matches "which is an error" "$said" '^status 1$'
-matches "nor is the archive's" "$(unpack)" "from $work/one, not from the archive: .*make distclean"
-is "and the tree is left alone" "$(ls "$linux/mine")" "$linux/mine"
+matches "a tree from elsewhere is an error" "$said" '^status 1$'
+matches "the archive instead of a tree is refused" "$(unpack)" "from $work/one, not from the archive: .*make distclean"
+is "the existing tree is left alone" "$(ls "$linux/mine")" "$linux/mine"
 
 rm -r "$top/build/linux" "$top/build/linux-stock"
 mkdir "$work/bin"
@@ -47,7 +47,7 @@ mkdir "$work/bin"
 printf '#!/bin/sh\n/bin/cp "$@"\nexit 1\n' >"$work/bin/cp"
 chmod +x "$work/bin/cp"
 said=$(PATH=$work/bin:$PATH unpack "$work/one")
-matches "one that cannot be read to its end is an error" "$said" '^status 1$'
-is "and is not there" "$(ls -d "$linux" 2>/dev/null || :)" ""
+matches "a tree that cannot be read is an error" "$said" '^status 1$'
+is "a tree that cannot be read is not there" "$(ls -d "$linux" 2>/dev/null || :)" ""
 
 done_testing

@@ -1,11 +1,11 @@
 /*
- * The guest's disk, used all the time
+ * Uses the guest's disk all the time
  *
- * Its pages are kept in memory, too, each in a place of its own, and either
- * copy has its own version.  At random, one is changed in memory, or written
- * from there, or read to there; so what serves the disk finds pages that the
- * guest itself did not touch for long.  A page that is read must be what was
- * last written of it.
+ * Each page of the disk has a copy in memory, at a place of its own, and each
+ * copy has a version.  At random, a page is changed in memory, written to the
+ * disk, or read from it.  So the disk's back end accesses pages that the guest
+ * itself has not touched for long.  A page that is read must be the one that
+ * was last written.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -106,7 +106,7 @@ int disk_start(void)
     size_t bytes = PAGES * PAGE_BYTES;
     pthread_t thread;
 
-    /* Past the guest's page cache: each request is for the disk itself */
+    /* Bypass the guest's page cache: each request goes to the disk itself */
     disk = open("/dev/vda", O_RDWR | O_DIRECT | O_CLOEXEC);
     if (disk < 0) {
         return -1;

@@ -1,5 +1,5 @@
 /*
- * The guest's disk, used all the time
+ * Uses the guest's disk all the time
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -9,14 +9,13 @@
 #include <stdint.h>
 
 /*
- * disk_start: fill the start of /dev/vda, and begin to use it in a thread of
- * its own
+ * disk_start: fill the start of /dev/vda, and start a thread that uses it
  *
- * Return: 0, or -1
+ * Return: 0, or -1 on error
  */
 int disk_start(void);
 
-/* disk_ops, disk_bad: requests made since, and pages that were wrong */
+/* disk_ops, disk_bad: number of requests since then, and of wrong pages */
 uint64_t disk_ops(void);
 uint64_t disk_bad(void);
 

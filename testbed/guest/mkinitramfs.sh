@@ -5,7 +5,7 @@
 #
 # Packs an initramfs from a static busybox, an init script and one static
 # program. Needs no root: init mounts devtmpfs, so no device node is packed.
-# Not compressed: unpacking would cost an emulated guest more than reading.
+# It is not compressed: unpacking costs an emulated guest more than reading.
 
 set -eu
 
@@ -31,9 +31,9 @@ install -m 755 "$init" "$tree/init"
 install -m 755 "$program" "$tree/bin/"
 strip "$tree/bin/$(basename "$program")"
 
-# The same input makes the same file.
+# The same input gives the same file.
 find "$tree" -exec touch -h -d @0 {} +
-# No pipes: of those only the last command's failure counts.
+# No pipes: only the last command's failure would count.
 (
     cd "$tree"
     find . >../found

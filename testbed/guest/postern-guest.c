@@ -1,55 +1,56 @@
 /*
- * The program that runs in the guest which is migrated.
+ * The program of the guest that is migrated
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * It fills most of the guest's memory with words whose right value is always
- * known, and one thread on each CPU goes on reading, checking and rewriting
- * them at random.  A page that a migration lost, or delivered in an old
- * version, shows as a wrong word.
+ * known.  A thread on each CPU keeps reading, checking and rewriting them at
+ * random.  If a migration loses a page, or delivers an old version of it, that
+ * shows as a wrong word.
  *
  * Word i holds expected(i, generation[i]).  How each kind of damage shows:
  *  - a page of zeroes: no expected value is 0;
  *  - an old page of words, or an old page of generations: the two arrays no
  *    longer agree, as a word and its generation lie in different pages;
  *  - old pages of both, which may agree with each other: each worker keeps
- *    the sum of its words, which it changes with every write, so the sum
- *    differs in the next sweep and ever after.
+ *    the sum of its words and updates it with every write, so the sum is wrong
+ *    in the next sweep and ever after.
  *
  * Words of the kernel's command line:
- *   postern.percent=N       fill so much of all memory
- *   postern.rest=N          rest so many microseconds after each batch of
+ *   postern.percent=N       fill N % of all memory
+ *   postern.rest=N          sleep N microseconds after each batch of
  *                           operations; by default not at all
  *   postern.time=N          time each operation; one of N microseconds or more
- *                           is taken for one that waited for a page
- *   postern.memory=N        do not begin before the guest has N MiB of memory:
- *                           some of it may have to be plugged in
+ *                           counts as one that waited for a page
+ *   postern.memory=N        wait until the guest has N MiB of memory: some of
+ *                           it may have to be plugged in
  *   postern.disk=1          use /dev/vda, too (disk.c)
  *
  * Lines on the console, one write each:
  *   POSTERN ready words=N workers=N bytes=N
- *   POSTERN alive ops=N least=N bad=N      twice a second; least: ops of the
- *                                          worker that has done fewest
+ *   POSTERN alive ops=N least=N bad=N      twice a second; least: the fewest
+ *                                          ops of a worker
  *   POSTERN bad word=N found=X expected=X generation=N       the first few
  *   POSTERN bad sum worker=N found=X expected=X
  *   POSTERN sweep words=N bad=N            the answer to "check": all words
  *   POSTERN walked pages=N                 the answer to "walk": the workers
  *                                          have used one word of each page of
  *                                          words, in great strides; after
- *                                          "pause", which has no answer, they do
- *                                          nothing else but that and "check"
- *   POSTERN marked stop=N                  the answer to "mark": where a 1 from
- *                                          outside stops the workers, a 0 lets
- *                                          them go on
+ *                                          "pause", which has no answer, they
+ *                                          only do that and "check"
+ *   POSTERN marked stop=N                  the answer to "mark": the physical
+ *                                          address at which a 1 from outside
+ *                                          stops the workers, and a 0 resumes
+ *                                          them
  *   POSTERN waits stopped=N us=N ops=N waits=N wait_us=N p50_us=N p99_us=N
  *                                          the answer to "tell", from "mark" to
- *                                          the stop: time, operations, and of
- *                                          those that waited how many, their
- *                                          time, and percentiles
+ *                                          the stop: time and operations; of
+ *                                          those that waited, their number,
+ *                                          total time, and percentiles
  *   POSTERN disk ops=N bad=N               the answer to "disk": requests, and
- *                                          pages that were wrong
- *   POSTERN more bytes=N bad=N             the answer to "more": has used other
- *                                          memory besides, and let go of it
+ *                                          wrong pages
+ *   POSTERN more bytes=N bad=N             the answer to "more": other memory
+ *                                          was used besides, and freed
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -74,7 +75,7 @@
 enum {
     DEFAULT_PERCENT = 60,       /* of all memory */
     MAX_WORKERS = 64,
-    BATCH = 64,                 /* operations between looks at what is asked */
+    BATCH = 64,                 /* operations between checks for commands */
     ALIVE_MS = 500,
     MAX_REPORTS = 8,
     SUB_BITS = 3,               /* 8 steps of a histogram for each doubling */
@@ -86,7 +87,7 @@ enum {
     WORDS_PER_PAGE = PAGE / sizeof(uint64_t),
 };
 
-/* What the operations of one worker came to; it alone writes it */
+/* Waiting times of one worker, the only writer */
 typedef struct Waits {
     atomic_uint_fast64_t ns;
     atomic_uint_fast64_t steps[WAIT_STEPS];
@@ -96,7 +97,7 @@ typedef struct Worker {
     pthread_t thread;
     unsigned index;
     uint64_t seed;
-    uint64_t sum;               /* what this worker's words must add up to */
+    uint64_t sum;               /* of this worker's words, as it must be */
     atomic_uint_fast64_t ops;
     atomic_uint_fast64_t bad;
     Waits waits;
@@ -112,8 +113,8 @@ static unsigned rest_us;
 static uint64_t wait_min_ns;       /* 0: operations are not timed */
 
 /*
- * Written from outside, by its physical address, which "mark" tells: workers stop
- * at once where operations are timed, whatever else the guest is busy with.
+ * Written from outside, by its physical address, which "mark" reports: this
+ * stops the workers at once, whatever else the guest is busy with.
  */
 static union {
     atomic_uint stop;
@@ -145,7 +146,7 @@ static void say(const char *fmt, ...)
 
     pthread_mutex_lock(&lock);
     if (write(STDOUT_FILENO, line, len) != len) {
-        _exit(1);               /* init dies, the kernel panics: seen outside */
+        _exit(1);               /* PID 1 ends, so the kernel panics */
     }
     pthread_mutex_unlock(&lock);
 }
@@ -177,7 +178,7 @@ static inline uint64_t next_random(uint64_t *seed)
     return x * 0x2545f4914f6cdd1d;
 }
 
-/* Each worker fills one run of pages: two would only fault on the same ones. */
+/* Each worker fills pages of its own, so that no two fault on the same one. */
 static void fill(const Worker *w)
 {
     uint64_t end = nwords / nworkers * (w->index + 1);
@@ -288,7 +289,7 @@ static void use_word(Worker *w, uint64_t i)
     }
 }
 
-/* Each worker has its own share of the pages */
+/* Uses this worker's share of the pages */
 static void walk(Worker *w)
 {
     uint64_t npages = nwords / WORDS_PER_PAGE / nworkers;
@@ -306,7 +307,7 @@ static void walk(Worker *w)
     }
 }
 
-/* Whether they are to; the first that sees it says when that was */
+/* Must the workers stop? The first call that sees it notes the time. */
 static bool workers_stop(void)
 {
     uint64_t none = 0;
@@ -410,7 +411,7 @@ static void *map_pages(uint64_t bytes)
     return p;
 }
 
-/* An echo of what we are told would run into the lines that we say. */
+/* An echo of commands would run into the lines that we print. */
 static void make_console_quiet(void)
 {
     struct termios tio;
@@ -423,7 +424,7 @@ static void make_console_quiet(void)
 
 /* Sums of all workers */
 typedef struct Totals {
-    uint64_t ns;                /* when that was, on the guest's clock */
+    uint64_t ns;                /* the time of the sums, on the guest's clock */
     uint64_t ops;
     uint64_t wait_ns;
     uint64_t steps[WAIT_STEPS];
@@ -460,7 +461,7 @@ static uint64_t percentile_us(const Totals *t, uint64_t count, unsigned percent)
 
 static void tell(void)
 {
-    /* No worker may have run since */
+    /* Perhaps no worker has seen the stop yet */
     bool stopped = workers_stop();
     Totals now = totals();
     uint64_t count = 0;
@@ -478,7 +479,7 @@ static void tell(void)
         percentile_us(&now, count, 50), percentile_us(&now, count, 99));
 }
 
-/* Where the guest's memory has the word that stops workers */
+/* The physical address of the word that stops the workers */
 static uint64_t stop_address(void)
 {
     const uint64_t present = UINT64_C(1) << 63;
@@ -497,7 +498,7 @@ static uint64_t stop_address(void)
     return (entry & pfn_mask) * PAGE;
 }
 
-/* Pages that the kernel had free, or got back from a balloon */
+/* Uses pages that were free, or that the kernel got back from a balloon */
 static void use_more(void)
 {
     uint64_t *more = map_pages(MORE_BYTES), bad = 0;
@@ -568,7 +569,7 @@ static void say_alive(void)
         ops, least, bad);
 }
 
-/* All memory in bytes, once there are as many MiB */
+/* Waits until there is that much memory; returns all of it in bytes */
 static uint64_t wait_for_memory(uint64_t mib)
 {
     struct sysinfo system;

@@ -1,5 +1,5 @@
 /*
- * Exits with 0 where this machine's KVM runs a guest, and another one whose
+ * Exits with 0 if this machine's KVM runs a guest, and another one whose
  * pending interrupt waits for a write to CR8
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -18,24 +18,24 @@
 #define PAGE 4096
 #define VECTOR 0x40
 
-/* Where things are in the only page of the guest's memory, at address 0 */
+/* Layout of the guest's only page of memory, at address 0 */
 enum {
     PAGE_TABLE = 0, GDT = 0x10, CODE = 0x20, HANDLER = 0x80, IDT = 0x100,
     STACK_END = PAGE,
 };
 
-/* What the guest writes to a port to say how far it has come */
+/* The ports to which the guest writes, to say how far it has come */
 enum { MASKED = 0x80, INTERRUPTED = 0x81 };
 
 static const uint8_t code[] = {
     0x31, 0xc0,                 /* xor %eax, %eax */
     0x44, 0x0f, 0x22, 0xc0,     /* mov %rax, %cr8: interrupts are off */
     0xb0, VECTOR >> 4,          /* mov $VECTOR >> 4, %al */
-    0x44, 0x0f, 0x22, 0xc0,     /* mov %rax, %cr8: CR8 keeps it out */
+    0x44, 0x0f, 0x22, 0xc0,     /* mov %rax, %cr8: masks the interrupt */
     0xfb, 0x90,                 /* sti; nop */
     0xe6, MASKED,               /* out %al, $MASKED */
     0x31, 0xc0,                 /* xor %eax, %eax */
-    0x44, 0x0f, 0x22, 0xc0,     /* mov %rax, %cr8: it comes */
+    0x44, 0x0f, 0x22, 0xc0,     /* mov %rax, %cr8: lets it through */
     0xeb, 0xfe,                 /* jmp . */
 };
 
@@ -111,8 +111,8 @@ static bool runs_to(int vcpu, const struct kvm_run *run, int port)
 }
 
 /*
- * KVM waits for the guest to enable interrupts with a virtual one that is
- * pending, and the guest writes CR8 meanwhile
+ * A virtual interrupt is pending, by which KVM waits until the guest enables
+ * interrupts; meanwhile the guest writes CR8.
  */
 static bool interrupt_waits_for_cr8(void)
 {

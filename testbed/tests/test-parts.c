@@ -1,5 +1,5 @@
 /*
- * Tests of what the harness does without L1
+ * Tests of the parts of the harness that need no L1
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -45,7 +45,7 @@ static void test_options(void)
     g_assert_cmpstr(opts.append, ==, "a b");
     g_assert_cmpstr(opts.log, ==, "l");
     g_assert_cmpuint(g_strv_length(opts.fetch), ==, 2);
-    /* What follows the command is the command's. */
+    /* Options after the command belong to it. */
     g_assert_cmpuint(g_strv_length(opts.command), ==, 2);
     g_assert_cmpstr(opts.command[0], ==, "true");
     g_assert_cmpstr(opts.command[1], ==, "--smp=3");
@@ -188,7 +188,7 @@ static void collect_news(const char *text, void *opaque)
     g_string_append_printf(opaque, "{%s}", text);
 }
 
-/* The same must come out however the input is cut into pieces. */
+/* The output must not depend on how the input is cut into pieces. */
 static void test_stream(void)
 {
     static const char input[] = "\0M-Mrun;one\0\0M-\0M-Mexit 3;two\0M";

@@ -1,8 +1,8 @@
 /*
  * Tests of the harness with a real L1: test-testbed TESTBED ARCH [KVM-WORKS]
  *
- * Without KVM-WORKS L1 does not run this machine's programs, and those cases
- * are left out that are about the harness alone, whatever L1 it has.
+ * Without KVM-WORKS, L1 does not run this machine's programs. Cases that are
+ * about the harness alone, whatever its L1, are left out then.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -22,10 +22,10 @@ typedef struct Run {
     int status;
 } Run;
 
-/* Ends long before our own timeout does: L0 must not outlive a failed test. */
+/* Much less than our own timeout: L0 must not outlive a failed test. */
 #define TIMEOUT "--timeout=120"
 
-/* smp: L1 is wanted, also where this machine could do without. */
+/* --smp requires L1, even if this machine has KVM userfault itself. */
 static void run_start(Run *run, const char *const *args)
 {
     g_autoptr(GPtrArray) argv = g_ptr_array_new();
@@ -70,7 +70,7 @@ static void run_clear(Run *run)
 #define START(run, ...) \
     run_start(run, (const char *const []) { __VA_ARGS__, NULL })
 
-/* The child of the harness, L0; 0: none. */
+/* The process ID of the harness's child, L0; 0 if there is none. */
 static pid_t run_l0(Run *run)
 {
     const char *harness = g_subprocess_get_identifier(run->process);
@@ -82,7 +82,7 @@ static pid_t run_l0(Run *run)
         g_autofree char *stat = NULL;
         int parent;
 
-        /* The name, in brackets, may hold anything: begin after it. */
+        /* The name, in brackets, may contain anything: begin after it. */
         if (g_ascii_isdigit(*pid) &&
             g_file_get_contents(path, &stat, NULL, NULL) &&
             sscanf(strrchr(stat, ')'), ") %*c %d", &parent) == 1 &&
@@ -123,7 +123,7 @@ static void test_signalled(void)
     run_clear(&run);
 }
 
-/* All of a long output, its end too, though something still holds it open. */
+/* A long output is complete, even if a process still holds it open. */
 static void test_output(void)
 {
     Run run;
@@ -158,7 +158,7 @@ static void test_kvm(void)
     run_clear(&run);
 }
 
-/* The device is there only if the CPU can do what KVM needs. */
+/* The device exists only if the CPU has what KVM needs. */
 static void test_kvm_device(void)
 {
     Run run;
@@ -181,8 +181,8 @@ static void test_smp(void)
 }
 
 /*
- * The time begins with the boot.  A busy machine may take all of it for that:
- * then once more, with enough.
+ * The timeout includes the boot.  If a busy machine takes all of it for that,
+ * try again with enough.
  */
 static void test_timeout(void)
 {
@@ -298,7 +298,7 @@ static void test_fetch(void)
     g_autofree char *text = NULL, *text_in_tree = NULL;
     Run run;
 
-    /* Also after a command that fails: it is then that logs matter. */
+    /* Files are fetched after a failed command, too: logs matter then. */
     START(&run, want_file, want_tree, "sh", "-c",
           "echo 1 >/made; mkdir /run/tree; echo 2 >/run/tree/a; exit 3");
     run_end(&run, NULL);
@@ -393,7 +393,7 @@ int main(int argc, char **argv)
     const char *const remove[] = { "rm", "-rf", dir, NULL };
     int status;
 
-    /* The harness's own temporary files, of which it leaves the logs. */
+    /* For the harness's temporary files, of which it leaves the logs. */
     g_setenv("TMPDIR", dir, TRUE);
     g_setenv("POSTERN_TEST", "it's", TRUE);
     g_test_init(&argc, &argv, NULL);

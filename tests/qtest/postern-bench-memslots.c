@@ -3,7 +3,7 @@
  * many of them, next to many, with pristine upstream QEMU (but for the device
  * that does it), with ours, and with ours without lists of changes
  *
- * Prints a line of JSON for each figure; scripts/bench-memslots.sh makes tables
+ * Prints a line of JSON for each figure; scripts/bench/bench.py makes tables
  * of them.
  *
  * Copyright (c) 2026 Postern developers

@@ -2,7 +2,7 @@
  * Postern's benchmark of post-copy: pristine upstream QEMU against ours, on the
  * same host, with the same guest
  *
- * Prints a line of JSON for each migration; scripts/bench-postcopy.sh makes
+ * Prints a line of JSON for each migration; scripts/bench/bench.py makes
  * tables of them.  Each side has a guest of its own, which goes from one VM to
  * the next; while one migrates, the other is stopped.  With --walk the guest
  * has a fixed work, each page once, and what counts is the processor time that

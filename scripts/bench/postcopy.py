@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Post-copy with pristine upstream QEMU against ours."""
+
+import os
+import re
+import shutil
+
+import figures
+import host
+from benchmark import Benchmark, numbers_from
+
+STOCK_QEMU = os.path.join(host.BUILD, 'qemu-stock/out/qemu-system-x86_64')
+
+# What is told of the runs of each part, and how it is called.
+METRICS = {
+    'wall': {
+        'p50_us': 'Time that an access waited, p50, us',
+        'p99_us': 'Time that an access waited, p99, us',
+        'wait_us': 'Time that accesses waited altogether, us',
+        'waiting': "Part of the vCPUs' time that accesses waited, %",
+        'waits': 'Accesses that took 500 us or more',
+        'ops_per_s': "The guest's operations a second, from just before the switch",
+        'postcopy_us': 'Time from the switch to the last page, us',
+    },
+    'walk': {
+        'dst_ns': 'Processor time of the destination for a page that is used, ns',
+        'requested': 'Pages asked for',
+    },
+    'icount': {
+        'dst_ns': 'Instructions of the destination for a page that is used',
+        'requested': 'Pages asked for',
+    },
+}
+
+
+def figure(metric, run):
+    """The Figure of one metric of a run."""
+    group = '{vcpus} vCPUs, {mode}, {delay_us} us'.format(**run)
+    if run['limit_mib_s'] > 0:
+        group += ', {limit_mib_s} MiB/s'.format(**run)
+    if metric == 'dst_ns':
+        value = run['dst_ns'] / run['pages']
+    elif metric == 'ops_per_s':
+        value = run['ops'] * 1000000 / run['guest_us']
+    elif metric == 'waiting':
+        value = run['wait_us'] * 100 / run['guest_us'] / run['vcpus']
+    else:
+        value = run[metric]
+    return figures.Figure(run['round'], group, run['side'], value)
+
+
+def length(numbers):
+    return len(numbers.split(','))
+
+
+class Postcopy(Benchmark):
+    NAME = 'postcopy'
+    SUMMARY = 'post-copy with pristine upstream QEMU against ours, on our kernel'
+    PARTS = {
+        'wall': 'a guest that uses its memory at random, 1 to 8 vCPUs, with and without '
+                'postcopy-preempt, a delay of the network and a limit for pages sent '
+                'unasked: how long its accesses waited, what it got done, the time to '
+                'the last page',
+        'walk': 'a guest that uses each page once, most of them missing: the processor '
+                'time of the destination, its guest included, for each of them; the '
+                'source is ours both times',
+        'icount': 'the same with instructions counted, for processor time; 1 vCPU, as '
+                  'guests with more do not boot where instructions are counted. There a '
+                  'guest with one may hang, too: then the round is made again, up to four '
+                  'times, and the tables are followed by how often',
+    }
+    ROUNDS = 2
+    EPILOG = '''An access is taken for one that waited for a page if it took 500 us or
+more. On the one processor, with several vCPUs, some only waited for their turn.
+
+The environment may narrow it: VCPUS (1,2,4,8; wall and walk), DELAYS of the
+network each way (0,30,1000, in us; wall), LIMITS for pages sent unasked (0,8,
+in MiB/s, 0 for none; wall).'''
+
+    def __init__(self, parts, rounds):
+        super().__init__(parts, rounds)
+        self.vcpus = numbers_from('VCPUS', '1,2,4,8')
+        self.delays = numbers_from('DELAYS', '0,30,1000')
+        self.limits = numbers_from('LIMITS', '0,8')
+        self.hung = {part: 0 for part in parts}
+        if None in (self.vcpus, self.delays, self.limits):
+            host.die('VCPUS, DELAYS and LIMITS are lists of numbers, with commas between')
+        if any(number.startswith('0') for number in self.vcpus.split(',')):
+            host.die('VCPUS is a list of numbers above 0')
+        # Where Debian has tc, and not everybody looks.
+        os.environ['PATH'] += ':/usr/sbin:/sbin'
+        if not shutil.which('tc'):
+            host.die('tc is missing, for the delays (Debian: iproute2)')
+
+    def build(self):
+        host.ninja('qemu.stamp', 'linux.stamp', 'testbed/testbed', 'testbed/initramfs.gz',
+                   host.GUEST)
+        host.run(*host.FUNCTION, 'unpack_again', 'qemu', 'qemu-stock')
+        host.run(os.path.join(host.ROOT, 'scripts/build/qemu.sh'), '--stock', 'build', 'x86_64')
+        stock, ours = host.version('qemu', 'qemu-stock'), host.version('qemu', 'qemu')
+        if stock != ours:
+            host.die(f'build/qemu-stock/src is QEMU {stock}, ours is of {ours}: '
+                     'remove build/qemu-stock')
+
+    def measure_round(self, part, number):
+        if part == 'wall':
+            # two modes, two sides
+            expected = length(self.vcpus) * length(self.delays) * length(self.limits) * 4
+            options = ['--vcpus=' + self.vcpus, '--delays=' + self.delays,
+                       '--limits=' + self.limits]
+        else:
+            vcpus = self.vcpus if part == 'walk' else '1'
+            expected = length(vcpus) * 4
+            options = ['--vcpus=' + vcpus, '--walk', '--delays=0', '--limits=0',
+                       '--memory=96', '--percent=30']
+        host.progress(f'{part}, round {number} of {self.rounds}')
+        log = self.log(part, number)
+        status = self.in_l1(part, log, ['--round=' + str(number), *options])
+        if status:
+            self.note(f'{part}, round {number}: ended with status {status} ({log})')
+        _, runs = host.read_log(log)
+        if len(runs) != expected:
+            self.note(f'{part}, round {number}: {len(runs)} of {expected} runs ({log})')
+        self.runs[part] += [{'part': part, **run} for _, run in runs]
+
+    def in_l1(self, part, log, options):
+        """One round, each time in a boot of its own; returns the testbed's status."""
+        # Where instructions are counted it takes two minutes, or hangs.
+        timeout, clock, boots = (300, ['--icount'], 5) if part == 'icount' else (3400, [], 1)
+        for boot in range(boots):
+            status = host.testbed(
+                log, ['--smp=1', '--memory=2048', f'--timeout={timeout}', *clock],
+                [os.path.join(host.BUILD, 'qemu/out/tests/qtest/postern-bench'),
+                 '--kernel=' + host.OUR_KERNEL,
+                 '--initrd=' + os.path.join(host.BUILD, 'meson', host.GUEST),
+                 '--upstream=' + STOCK_QEMU, '--postern=' + host.OUR_QEMU, *options])
+            if status != 124:
+                break
+            if boot + 1 < boots:
+                self.hung[part] += 1
+        return status
+
+    def head(self):
+        return {'upstream': host.version('qemu', 'qemu-stock')}
+
+    def about(self):
+        return (f"L1: Linux {host.version('linux', 'linux')}, emulated, one CPU; upstream: QEMU "
+                f"{host.version('qemu', 'qemu-stock')}; {self.rounds} rounds: "
+                'median (least..most)')
+
+    def show(self, part):
+        for metric, title in METRICS[part].items():
+            stats = figures.summarize([figure(metric, run) for run in self.runs[part]],
+                                      'upstream', self.rounds)
+            host.say(f'\n{title}\n')
+            for line in figures.sides_table(stats, 'upstream', 'postern'):
+                host.say(line)
+            plain = [(re.fullmatch(r'(\d+) vCPUs, plain, 0 us', stat.group), stat)
+                     for stat in stats if stat.values]
+            host.plot(f'bench-postcopy-{part}-{metric}', f'{title} (plain, no delay)',
+                      {side: [(found[1], stat.values) for found, stat in plain
+                              if found and stat.row == side]
+                       for side in ('upstream', 'postern')})
+        if self.hung[part]:
+            host.say(f'\nBoots that hung and were made again: {self.hung[part]}')

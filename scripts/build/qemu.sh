@@ -1,0 +1,159 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# qemu.sh [VARIANT] configure   sets up build/qemu/out with QEMU's configure
+# qemu.sh [VARIANT] build ARCH [STAMP]
+#                               builds what is used of the target ARCH there;
+#                               touches STAMP if it made something new
+#
+# The variants are for x86_64 only:
+#   --stock   pristine QEMU, in build/qemu-stock/out
+#   --testdev pristine QEMU with our memory-testdev, in build/qemu-testdev/out
+#   --asan    ours with AddressSanitizer and UndefinedBehaviorSanitizer, in
+#             build/qemu-asan/out
+#   --tsan    ours with ThreadSanitizer, the unit tests only, in
+#             build/qemu-tsan/out
+
+set -eu
+
+root=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=scripts/common.sh
+. "$root/scripts/common.sh"
+
+tree=qemu variant=${1:-} sanitizers=
+case $variant in
+--stock | --testdev | --asan | --tsan)
+    shift
+    tree=qemu-${variant#--} targets=x86_64-softmmu
+    ;;
+*) variant='' targets=$(target_list) ;;
+esac
+case $variant in
+--asan) sanitizers='--enable-asan --enable-ubsan' ;;
+--tsan) sanitizers=--enable-tsan ;;
+esac
+source=../src
+[ -z "$sanitizers" ] || source=../../qemu/src
+out=$build/$tree/out
+ccache_for "$tree"
+
+# A short build: only what a test host and its guests use.  L1's root file system
+# needs virtfs (with attr), a guest's network slirp.  Post-copy is tested with TLS
+# and vhost; tools include vhost-user-blk.
+# shellcheck disable=SC2086 # none, or several
+set -- "$@" -- \
+    "--target-list=$targets" \
+    --without-default-features \
+    --enable-system --enable-kvm --enable-tcg --enable-slirp \
+    --enable-virtfs --enable-attr --enable-cap-ng --enable-fdt=system \
+    --enable-gnutls --enable-vhost-user --enable-vhost-kernel \
+    --enable-vhost-net --enable-tools \
+    --disable-install-blobs --disable-docs --disable-download \
+    --enable-trace-backends=log \
+    --python=/usr/bin/python3 "--cc=$(cc_command)" $sanitizers
+case $targets in
+*aarch64*) set -- "$@" --with-devices-aarch64=testbed ;;
+esac
+# Our tests and benchmarks need our list of devices, from configs/devices/.
+case $variant:$targets in
+--stock:*) ;;
+*x86_64*) set -- "$@" --with-devices-x86_64=testbed ;;
+esac
+
+command=$1 arch='' stamp=''
+shift
+if [ "$1" != -- ]; then
+    arch=$1
+    shift
+fi
+if [ "$1" != -- ]; then
+    stamp=$1
+    shift
+fi
+shift
+
+# wanted: the command line, as QEMU's configure keeps it in config.status
+wanted() {
+    printf "exec '%s/configure'" "$source"
+    printf " '%s'" "$@"
+    echo ' "$@"'
+}
+
+is_configured() {
+    [ -f "$out/build.ninja" ] && [ -f "$out/config.status" ] &&
+        wanted "$@" | grep -qxFf - "$out/config.status"
+}
+
+# The archive's QEMU has no firmware; it comes from other packages.
+link_firmware() {
+    for data in "$out/qemu-bundle/usr/local/share/qemu" "$out/pc-bios"; do
+        mkdir -p "$data"
+        for file in /usr/share/seabios/*.bin /usr/share/qemu/*.bin \
+            /usr/share/qemu/*.rom /usr/lib/ipxe/qemu/*.rom; do
+            [ -e "$data/${file##*/}" ] || ln -sf "$file" "$data/"
+        done
+    done
+}
+
+configure_qemu() {
+    if ! is_configured "$@"; then
+        mkdir -p "$out"
+        cd "$out"
+        logged "$tree-configure" "$source/configure" "$@" ||
+            die "QEMU's configure failed"
+    fi
+    link_firmware
+}
+
+# our_tests KIND: our test programs under tests/KIND
+our_tests() {
+    ninja -C "$out" -t targets all |
+        sed -n "s,^\(tests/$1/[a-z0-9-]*\): [a-z]*_LINKER.*,\1,p" |
+        while read -r program; do
+            [ ! -e "$root/$program.c" ] || echo "$program"
+        done
+}
+
+# programs: what a test run uses: the emulator and, for x86_64, upstream's
+# migration tests and all our test programs
+programs() {
+    case $arch$variant in
+    x86_64--tsan) ;;
+    *) echo "qemu-system-$arch" ;;
+    esac
+    case $arch$variant in
+    x86_64 | x86_64--asan)
+        [ -n "$variant" ] || echo tests/qtest/migration-test
+        echo contrib/vhost-user-blk/vhost-user-blk
+        our_tests qtest
+        our_tests unit
+        ;;
+    x86_64--tsan) our_tests unit ;;
+    esac
+}
+
+build_qemu() {
+    log=$tree-build title=QEMU
+    [ "$arch" = x86_64 ] || log=qemu-$arch-build title="QEMU for $arch"
+    [ -z "$variant" ] || title="QEMU ($variant)"
+    configure_qemu "$@"
+    # Update the build description first: it may add programs.
+    watched "$log" QEMU ninja -C "$out" build.ninja || die "QEMU: no build"
+    list=$(programs)
+    # shellcheck disable=SC2086 # names without blanks
+    watched "$log" "$title" ninja -C "$out" -j "$(jobs)" $list ||
+        die "QEMU does not build"
+    [ -n "$stamp" ] || return 0
+    for program in $list; do
+        if [ ! -e "$stamp" ] || [ -n "$(find "$out/$program" -newer "$stamp")" ]; then
+            touch "$stamp"
+            break
+        fi
+    done
+}
+
+case $command:$arch in
+configure:) configure_qemu "$@" ;;
+build:?*) build_qemu "$@" ;;
+*) die "usage: qemu.sh [VARIANT] configure | build ARCH [STAMP]" ;;
+esac
