@@ -41,7 +41,7 @@ void hmp_info_memslots(Monitor *mon, const QDict *qdict)
              slot = slot->next) {
             print_memslot(mon, slot->value);
         }
-        for (MemslotRangeList *range = as->value->lacking; range;
+        for (MemslotRangeList *range = as->value->unbacked; range;
              range = range->next) {
             const char *refused = range->value->refused;
 

@@ -14,7 +14,7 @@
 #include "exec/ramblock.h"
 #include "system/kvm.h"
 #include "system/kvm_int.h"
-#include "kvm-memslots.h"
+#include "kvm-unbacked.h"
 #include "kvm-userfault.h"
 
 static Memslot *memslot_info(const KVMSlot *slot)
@@ -40,16 +40,16 @@ static Memslot *memslot_info(const KVMSlot *slot)
     return info;
 }
 
-static MemslotRange *lacking_info(const KVMLackingSection *lacking)
+static MemslotRange *unbacked_info(const KVMUnbackedSection *unbacked)
 {
-    const MemoryRegionSection *section = &lacking->section;
+    const MemoryRegionSection *section = &unbacked->section;
     MemslotRange *info = g_new0(MemslotRange, 1);
 
     info->guest_address = section->offset_within_address_space;
     info->size = int128_get64(section->size);
     info->region = g_strdup(memory_region_name(section->mr));
-    if (lacking->error) {
-        info->refused = g_strdup(strerror(-lacking->error));
+    if (unbacked->error) {
+        info->refused = g_strdup(strerror(-unbacked->error));
     }
     return info;
 }
@@ -60,8 +60,8 @@ static MemslotAddressSpace *address_space_info(KVMState *s, int id)
     MemslotAddressSpace *info = g_new0(MemslotAddressSpace, 1);
     KVMMemoryListener *kml = s->as[id].ml;
     MemslotList **memslots = &info->memslots;
-    MemslotRangeList **lacking = &info->lacking;
-    KVMLackingSection *section;
+    MemslotRangeList **unbacked = &info->unbacked;
+    KVMUnbackedSection *section;
     KVMSlot *slot;
 
     info->id = id;
@@ -71,9 +71,9 @@ static MemslotAddressSpace *address_space_info(KVMState *s, int id)
     KVM_SLOTS_FOREACH(slot, &kml->slots) {
         QAPI_LIST_APPEND(memslots, memslot_info(slot));
     }
-    for (section = kvm_memslots_first_lacking(kml); section;
-         section = kvm_memslots_next_lacking(section)) {
-        QAPI_LIST_APPEND(lacking, lacking_info(section));
+    for (section = kvm_unbacked_first(kml); section;
+         section = kvm_unbacked_next(section)) {
+        QAPI_LIST_APPEND(unbacked, unbacked_info(section));
     }
     return info;
 }

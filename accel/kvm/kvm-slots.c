@@ -1,8 +1,9 @@
 /*
  * The memslots of an address space, found by guest address, host address and id
  *
- * Both addresses have an interval tree.  By guest address memslots cannot
- * overlap, but a range is what is looked for; by host address they can.
+ * Each of the two addresses has an interval tree.  Memslots do not overlap by
+ * guest address, but lookups are for a range.  By host address they may
+ * overlap.
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -99,7 +100,7 @@ void kvm_slot_free(KVMSlots *slots, KVMSlot *slot)
 
 KVMSlot *kvm_slots_find(KVMSlots *slots, hwaddr start, hwaddr size)
 {
-    /* Nothing overlaps: what begins at start is the first that contains it */
+    /* Memslots do not overlap, so this is the only one that contains @start */
     KVMSlot *slot = kvm_slots_first(slots, start, start);
 
     return slot && slot->start_addr == start && slot->memory_size == size ?

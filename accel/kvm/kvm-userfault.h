@@ -19,7 +19,7 @@
  * the function that hands one to the kernel.
  */
 extern QemuMutex kml_slots_lock;
-void kvm_set_user_memory_region(KVMMemoryListener *kml, KVMSlot *slot, bool new);
+int kvm_set_user_memory_region(KVMMemoryListener *kml, KVMSlot *slot, bool new);
 
 /**
  * kvm_userfault_cut: find the end of a memslot, so that the next has a bitmap

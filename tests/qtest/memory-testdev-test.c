@@ -1,5 +1,5 @@
 /*
- * QTest testcases for the memory API, by way of memory-testdev
+ * QTest testcases for the memory API, with memory-testdev
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -15,7 +15,7 @@
 #define BASE TESTDEV_BASE
 #define STRIDE TESTDEV_STRIDE
 #define PAGE TESTDEV_SIZE
-/* What KVM allows in one address space, less some for the machine */
+/* KVM's limit in one address space, minus some for the machine */
 #define MANY 32000
 
 static void run_fails(QTestState *qts, const char *steps, const char *message)
@@ -46,7 +46,7 @@ static void test_refused(const void *options)
                           NULL, NULL, NULL, &err, &status, NULL));
     g_assert(WIFEXITED(status));
     g_assert_cmpint(WEXITSTATUS(status), ==, 1);
-    /* The last line is about this device; sanitizers have one of their own */
+    /* The last line is about this device, but for messages of sanitizers */
     message = strstr(err, ": -device memory-testdev");
     g_assert_nonnull(message);
     g_assert(strchr(message, '\n') == message + strlen(message) - 1);
@@ -67,7 +67,7 @@ static void test_bad_steps(void)
           "region 3 is not mapped" },
         { "[{'action': 'map', 'first': 0}, {'action': 'map', 'first': 0}]",
           "region 0 is mapped already" },
-        /* The first step is possible, and not done either */
+        /* The first step is possible, but is not done either */
         { "[{'action': 'map', 'first': 0, 'count': 10},"
           " {'action': 'unmap', 'first': 0, 'offset': 4096}]",
           "'offset' is for 'map' and 'move'" },
@@ -99,7 +99,7 @@ static void assert_none(QTestState *qts, uint64_t addr, uint32_t value)
     g_assert_cmphex(qtest_readl(qts, addr), !=, value);
 }
 
-/* What is written to a region stays in it, wherever it is */
+/* A region keeps its contents, wherever it is mapped */
 static void test_changes(const void *transaction)
 {
     bool one = transaction;
@@ -135,7 +135,7 @@ static void test_changes(const void *transaction)
     qtest_quit(qts);
 }
 
-/* More than a page has bytes, which was TCG's limit */
+/* More regions than a page has bytes, which was TCG's limit */
 static void test_many(const void *options)
 {
     static const int some[] = { 0, 1, 255, 4000, 4095, 4096, MANY - 1 };
@@ -169,9 +169,9 @@ static void test_many(const void *options)
 }
 
 /*
- * Firmware that measures, again and again, how long it takes to increment a word
- * in low memory and one in high memory.  Before that it reads from somewhere, and
- * has the TLB flushed.
+ * Firmware that measures forever how long it takes to increment a word in low
+ * memory and a word in high memory.  Before each round, it reads from the last
+ * region and flushes the TLB.
  */
 #define FIRMWARE_SIZE (64 * KiB)
 #define TIMES 100000
@@ -179,19 +179,19 @@ static void test_many(const void *options)
 #define LOW_TICKS 0x8010
 #define HIGH_TICKS 0x8014
 #define ROUNDS 0x8018
-/* The regions take away the RAM from 16 to 56 MiB, but for what is between them */
+/* The regions cover the RAM from 16 to 56 MiB, except between them */
 #define NR_OVER_RAM 5000
 #define BASE_OVER_RAM (16 * MiB)
 #define LAST_OVER_RAM (BASE_OVER_RAM + (NR_OVER_RAM - 1) * STRIDE)
 #define HIGH_WORD (60 * MiB)
 
-/* A word of a program that is put in later */
+/* A word to be filled in in a program */
 typedef struct Operand {
     unsigned int offset;
     uint32_t value;
 } Operand;
 
-/* Where the body of the program is, in real mode but for data in all of 4 GiB */
+/* Offset of the body, which runs in real mode with data segments of 4 GiB */
 #define BODY 0x1a
 #define GDT 0x80
 
@@ -278,13 +278,13 @@ static char *make_firmware_for_speed(void)
     return make_firmware(body, sizeof(body), operands);
 }
 
-/* Out of some rounds the fastest: the others had to share the processor */
+/* Take the fastest of some rounds: the others had to share the processor */
 static void measure(QTestState *qts, uint32_t *low, uint32_t *high)
 {
     uint32_t round = qtest_readl(qts, ROUNDS);
 
     *low = *high = UINT32_MAX;
-    /* The first one may have begun before */
+    /* The first round may have begun before */
     for (int i = 0; i < 12; i++) {
         for (int polls = 0; qtest_readl(qts, ROUNDS) == round; polls++) {
             g_assert_cmpint(polls, <, 60000);
@@ -299,8 +299,8 @@ static void measure(QTestState *qts, uint32_t *low, uint32_t *high)
 }
 
 /*
- * Memory is as fast beside thousands of regions as it is without them, also after
- * an access to the last one.
+ * Memory is as fast beside thousands of regions as without them, even after an
+ * access to the last region.
  */
 static void test_speed(void)
 {
@@ -330,9 +330,9 @@ static void test_speed(void)
 #define WRONG 0x8010
 
 /*
- * Firmware that reads a device's register from time to time, and counts how often
- * it is another one than before.  Between two reads it does nothing that the lock
- * of a change keeps it from.
+ * Firmware that reads a device's register from time to time, and counts how
+ * often the value differs from the first one.  Between two reads, it does
+ * nothing that waits for the lock of a transaction.
  */
 static char *make_firmware_for_io(void)
 {
@@ -361,7 +361,7 @@ static char *make_firmware_for_io(void)
     return make_firmware(body, sizeof(body), operands);
 }
 
-/* A vCPU finds the device that it looked up before the memory map changed */
+/* A vCPU accesses the same device while the memory map changes */
 static void test_io(void)
 {
     g_autofree char *firmware = make_firmware_for_io();
@@ -387,7 +387,7 @@ static void test_io(void)
     unlink(firmware);
 }
 
-/* The fastest of some changes of one region */
+/* Returns the time of the fastest of some changes of one region, in ns */
 static uint64_t measure_change(QTestState *qts)
 {
     uint64_t fastest = UINT64_MAX;
@@ -400,7 +400,7 @@ static uint64_t measure_change(QTestState *qts)
     return fastest;
 }
 
-/* What is disabled does not make other changes slower */
+/* Disabled regions do not make changes of other regions slower */
 static void test_disabled(void)
 {
     QTestState *qts = testdev_start(MANY, "");
@@ -418,7 +418,7 @@ static void test_disabled(void)
     qtest_quit(qts);
 }
 
-/* An alias may be initialized again in place, as some PCI host bridges do */
+/* An alias is initialized again in place, as some PCI host bridges do */
 static void test_init(void)
 {
     QTestState *qts = testdev_start(2, "-d flatview_check");
@@ -448,7 +448,7 @@ typedef struct Fuzz {
     unsigned int operations;
 } Fuzz;
 
-/* Returns whether there was no difference from the model */
+/* Returns true if nothing differed from the model */
 static bool fuzz_run(QTestState *qts, unsigned int seed,
                      unsigned int operations)
 {
@@ -478,7 +478,7 @@ static void test_fuzz(const void *opaque)
     qtest_quit(qts);
 }
 
-/* New seeds for an hour, of which a message tells the first */
+/* New seeds for an hour; messages tell the first and the next one */
 static void test_fuzz_hour(void)
 {
     static const char *const options[] = { "", "-d flatview_check" };

@@ -35,9 +35,9 @@ int main(int argc, char **argv)
     add_trouble_cases();
     add_end_cases();
     add_life_cases();
-    add_slots_cases();
+    add_slot_changes_cases();
     add_neighbours_cases();
-    add_memslots_cases();
+    add_memslot_limits_cases();
 
     ret = g_test_run();
     migration_env_clean(env);

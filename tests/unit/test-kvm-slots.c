@@ -1,5 +1,5 @@
 /*
- * Unit tests of accel/kvm/kvm-slots.c: against a simple model, by chance
+ * Unit tests of accel/kvm/kvm-slots.c: randomized, against a simple model
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -11,10 +11,10 @@
 
 #define PAGE 4096
 
-/* What KVM allows on x86 */
+/* KVM's limit on x86 */
 #define KVM_MAX 32764
 
-/* The model: an array of the memslots there are, searched from end to end */
+/* The model: an array of all memslots, searched from end to end */
 typedef struct Model {
     KVMSlots slots;
     GPtrArray *all;
@@ -43,7 +43,7 @@ static bool overlaps(KVMSlot *slot, hwaddr start, hwaddr last)
            slot->start_addr + slot->memory_size - 1 >= start;
 }
 
-/* The one of the lowest guest address in a range, above @after if not NULL */
+/* Find the lowest memslot in a range, above @after if that is not NULL */
 static KVMSlot *model_first(Model *model, hwaddr start, hwaddr last,
                             KVMSlot *after)
 {
@@ -157,7 +157,7 @@ static void look_for(Model *model, KVMSlot *slot)
     }
 }
 
-/* A few ids only, so that all of them are in use at times */
+/* Only a few ids, so that all of them are in use at times */
 static void test_random(void)
 {
     Model model;
@@ -194,7 +194,7 @@ static void test_random(void)
     model_destroy(&model);
 }
 
-/* All that KVM allows, and one more; then all again in the ids that are free */
+/* As many memslots as KVM allows, and one more; then again with freed ids */
 static void test_full(void)
 {
     g_autofree KVMSlot **slot = g_new(KVMSlot *, KVM_MAX);
@@ -238,7 +238,7 @@ static void test_full(void)
     kvm_slots_destroy(&slots);
 }
 
-/* A memslot up to the last address there is */
+/* A memslot up to the last address */
 static void test_last_address(void)
 {
     Model model;

@@ -1,5 +1,5 @@
 /*
- * Randomized changes of memory regions: the model against what there is
+ * Randomized changes of memory regions: compare address spaces with the model
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -48,7 +48,7 @@ static bool check_view(const Space *space, const SeenRanges *ranges,
     return true;
 }
 
-/* How memory_region_find() finds a unit */
+/* Check that memory_region_find() finds a unit */
 static bool check_find(const Space *space, unsigned int unit,
                        MemoryRegion *expected, hwaddr offset, Error **errp)
 {
@@ -67,7 +67,7 @@ static bool check_find(const Space *space, unsigned int unit,
     return true;
 }
 
-/* How an access finds a unit, and what an IOMMU there makes of it */
+/* Check that an access finds a unit, and its translation by an IOMMU */
 static bool check_translate(const Space *space, unsigned int unit,
                             MemoryRegion *expected, hwaddr offset, Error **errp)
 {
@@ -110,9 +110,9 @@ static bool check_space(Space *space, Error **errp)
     SeenRanges ranges;
 
     /*
-     * A region whose container is disabled cannot be seen in there, so a change
-     * of it is no reason for a commit; where it is a root it is seen as it was
-     * until the next one.
+     * A region is not visible in a disabled container, so a change of it causes
+     * no commit.  An address space with that region as its root shows the old
+     * state until the next commit.
      */
     if (space->root && !space->committed) {
         ranges = space->ranges;

@@ -1,5 +1,5 @@
 /*
- * Randomized changes of memory regions: what an address space should show
+ * Randomized changes of memory regions: the model of an address space
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -21,7 +21,7 @@ static bool is_before(const Region *a, const Region *b)
            a->mr.priority > b->mr.priority : a->serial > b->serial;
 }
 
-/* What is seen of a region at @offset of it, which may be outside? */
+/* Returns what a region shows at @offset, which may be outside of it */
 static Seen seen_at(const Fuzz *fuzz, const Region *region, int64_t offset,
                     Seen inherited)
 {
@@ -42,7 +42,7 @@ static Seen seen_at(const Fuzz *fuzz, const Region *region, int64_t offset,
                        offset + mr->alias_offset, inherited);
     }
 
-    /* The first one, and if nothing is seen of that the next one, and so on */
+    /* The first subregion in rendering order that shows something */
     while (true) {
         const Region *next = NULL;
         Seen seen;
@@ -84,9 +84,9 @@ static bool continues(const SeenRange *range, const Seen *seen, hwaddr unit)
 }
 
 /*
- * Which region is rendered for an address space with this root?  Address spaces
- * share what they show the same of, so that of a region that shows only another
- * one, that one is.
+ * Returns the region that is rendered for an address space with this root.  If
+ * a region shows nothing but all of another one, the other one is rendered, so
+ * that address spaces can share FlatViews.
  */
 static const Region *rendered_root(const Fuzz *fuzz, const Region *region)
 {
@@ -191,7 +191,7 @@ GArray *fuzz_model_ioeventfds(const Space *space, const SeenRanges *ranges)
         for (unsigned int j = 0; j < region->nr_ioeventfds; j++) {
             IoEventFd fd = region->ioeventfds[j];
 
-            /* They are in one unit each */
+            /* Each is within one unit */
             if (fd.addr >= range->seen.offset &&
                 fd.addr - range->seen.offset < range->nr * space->fuzz->unit) {
                 fd.addr = fd.addr - range->seen.offset + start;

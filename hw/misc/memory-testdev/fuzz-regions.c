@@ -1,5 +1,5 @@
 /*
- * Randomized changes of memory regions: the regions
+ * Randomized changes of memory regions: the regions and their changes
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -34,7 +34,7 @@ bool fuzz_iommu_target(const Region *region, hwaddr offset, hwaddr *addr)
     const Fuzz *fuzz = region->fuzz;
     hwaddr unit = offset / fuzz->unit;
 
-    /* All but some units lead somewhere, in another order */
+    /* Most units have a translation, in another order */
     *addr = (unit * 7 + (region - fuzz->region)) % NR_UNITS * fuzz->unit;
     return unit % 5 != 0;
 }
@@ -101,7 +101,7 @@ static void region_init(Region *region)
                                                 NULL, name, size, &error_abort);
         break;
     case ALIAS:
-        /* Without a name, so that it can be initialized again as it is */
+        /* Without a name, so that it can be initialized again in place */
         region->alias = i + 1 + fuzz_below(fuzz, NR_REGIONS - i - 1);
         memory_region_init_alias(mr, fuzz->owner, NULL,
                                  &fuzz->region[region->alias].mr,
@@ -145,8 +145,8 @@ void fuzz_regions_init(Fuzz *fuzz)
 }
 
 /*
- * Address spaces end after a grace period, and then their views after another
- * one.  A view refers to its regions until it ends.
+ * An address space ends after a grace period, its FlatView after another one.
+ * Until then, the FlatView refers to its regions.
  */
 static void wait_for_views(void)
 {
@@ -164,7 +164,7 @@ void fuzz_regions_destroy(Fuzz *fuzz)
         }
     }
     address_space_destroy_free(fuzz->target_as);
-    /* The next update lets go of its view, and of those of other spaces */
+    /* The next update drops its FlatView, and those of other address spaces */
     fuzz_commit_all(fuzz);
     wait_for_views();
     for (int i = 0; i < NR_REGIONS; i++) {
@@ -190,7 +190,7 @@ static bool is_root(const Fuzz *fuzz, int i)
     return false;
 }
 
-/* By itself, or through aliases */
+/* Returns true for a region that is visible itself or through aliases */
 static bool can_be_seen(const Fuzz *fuzz, int i)
 {
     if (fuzz->region[i].mr.container || is_root(fuzz, i)) {
@@ -213,7 +213,7 @@ void fuzz_init_again(Fuzz *fuzz)
         return;
     }
     wait_for_views();
-    /* Some devices only take an alias out before they set it up again */
+    /* Some devices do not finalize an alias before they initialize it again */
     if (region->kind != ALIAS || fuzz_below(fuzz, 2)) {
         region_finalize(region);
     }
@@ -240,7 +240,7 @@ static void move(Fuzz *fuzz, Region *region)
     hwaddr addr = fuzz_units(fuzz, NR_UNITS);
 
     if (addr != region->mr.addr) {
-        /* It becomes the last that has been put there */
+        /* memory_region_set_address() inserts it again */
         region->serial = ++fuzz->serial;
     }
     memory_region_set_address(&region->mr, addr);
@@ -330,13 +330,13 @@ static void change_coalesced(Fuzz *fuzz, Region *region)
         return;
     }
     region->nr_coalesced++;
-    /* Not only whole units */
+    /* Not limited to whole units */
     c->addr = fuzz_units(fuzz, NR_UNITS / 2) + fuzz_below(fuzz, fuzz->unit);
     c->size = 1 + fuzz_units(fuzz, NR_UNITS / 4);
     memory_region_add_coalescing(&region->mr, c->addr, c->size);
 }
 
-/* What there is for a region of its kind alone */
+/* Make a change that is for this kind of region only */
 static void change_by_kind(Fuzz *fuzz, Region *region)
 {
     MemoryRegion *mr = &region->mr;

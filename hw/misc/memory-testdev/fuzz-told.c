@@ -1,9 +1,9 @@
 /*
- * Randomized changes of memory regions: what a listener was told
+ * Randomized changes of memory regions: the callbacks of a listener
  *
- * Callbacks about sections come in a certain order, which is compared.  Those
- * about ioeventfds and coalesced ranges need not be told in an order, so what
- * remains of all of them is compared.
+ * Callbacks about sections are compared with the model one by one, as their
+ * order is defined.  The order of callbacks about ioeventfds and coalesced
+ * ranges is not, so their result is compared.
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -30,10 +30,10 @@ typedef struct Event {
 } Event;
 
 /*
- * What it should have been told
+ * The expected callbacks
  */
 
-/* The same but for who writes a log? */
+/* Compare, except for the dirty log */
 static bool range_same(const SeenRange *a, const SeenRange *b)
 {
     return a && b && a->unit == b->unit && a->nr == b->nr &&
@@ -60,7 +60,7 @@ static void add_event(GArray *events, EventType type, const SeenRange *range)
     g_array_append_val(events, event);
 }
 
-/* What listeners are told when @old becomes @new */
+/* Returns the callbacks for a change from @old to @new */
 static GArray *model_events(const SeenRanges *old, const SeenRanges *new,
                             bool nop)
 {
@@ -95,8 +95,8 @@ static GArray *model_events(const SeenRanges *old, const SeenRanges *new,
 }
 
 /*
- * What a listener is told when it is added or removed: of each range by itself,
- * and of its log as well
+ * Returns the callbacks for a listener that is added or removed: for each
+ * range, and for its dirty log
  */
 static GArray *model_events_of_all(const SeenRanges *ranges, bool added)
 {
@@ -119,7 +119,7 @@ static GArray *model_events_of_all(const SeenRanges *ranges, bool added)
 }
 
 /*
- * What it is told
+ * The callbacks
  */
 
 static void told(MemoryListener *listener, EventType type,
@@ -194,7 +194,7 @@ static bool ioeventfd_same(const IoEventFd *a, const IoEventFd *b)
            a->match_data == b->match_data && a->data == b->data && a->e == b->e;
 }
 
-/* Remove one that is the same; returns whether there was one */
+/* Remove an equal ioeventfd; returns false if there is none */
 static bool remove_ioeventfd(GArray *ioeventfds, const IoEventFd *fd)
 {
     for (guint i = 0; i < ioeventfds->len; i++) {
@@ -334,7 +334,7 @@ static bool check_events(Space *space, GArray *expected, Error **errp)
 
 bool fuzz_told_check(Space *space, const SeenRanges *ranges, Error **errp)
 {
-    /* What can change nothing is no reason to tell listeners of anything */
+    /* Without a commit, listeners do not hear of unchanged ranges */
     bool nop = space->listener.region_nop && space->committed;
     g_autoptr(GArray) expected = model_events(&space->ranges, ranges, nop);
 
@@ -422,7 +422,7 @@ bool fuzz_told_register(Space *space, bool nop, Error **errp)
         .coalesced_io_del = fuzz_coalesced_io_del,
     };
     memory_listener_register(&space->listener, space->as);
-    /* The next transaction tells the first listener of ioeventfds */
+    /* The first listener hears of ioeventfds with the next transaction */
     memory_region_transaction_begin();
     memory_region_transaction_commit();
 

@@ -12,7 +12,7 @@
 #include "fuzz.h"
 #include "memory-testdev.h"
 
-/* So many transactions for each address space or region that ends or begins */
+/* Number of transactions for each begin or end of an address space or region */
 #define TRANSACTIONS_PER_LIFE 20
 
 static bool space_init(Fuzz *fuzz, int i, int root, Error **errp)
@@ -36,7 +36,7 @@ static bool space_destroy(Space *space, Error **errp)
     return ok;
 }
 
-/* The first one stays, and is for memory_region_find() as well */
+/* The first one stays: memory_region_find() uses it */
 static bool space_comes_or_goes(Fuzz *fuzz, Error **errp)
 {
     int i = 1 + fuzz_below(fuzz, NR_SPACES - 1);
@@ -49,7 +49,7 @@ static bool space_comes_or_goes(Fuzz *fuzz, Error **errp)
 
 static bool life(Fuzz *fuzz, Error **errp)
 {
-    /* Else a new address space may share a view that is not up to date */
+    /* Otherwise a new address space may share a FlatView that is out of date */
     fuzz_commit_all(fuzz);
     if (!fuzz_check(fuzz, errp)) {
         return false;
@@ -61,7 +61,7 @@ static bool life(Fuzz *fuzz, Error **errp)
     return true;
 }
 
-/* Some changes in a transaction, perhaps with transactions in it */
+/* Some changes in a transaction, which may have nested ones */
 static void transaction(Fuzz *fuzz, uint32_t *operations)
 {
     uint32_t nr = 1 + fuzz_below(fuzz, 4);
@@ -82,7 +82,7 @@ static void transaction(Fuzz *fuzz, uint32_t *operations)
 
 static Fuzz *fuzz_new(Object *owner, uint32_t seed, Error **errp)
 {
-    /* A container, one again, and an alias */
+    /* Two containers, twice each, and an alias */
     static const int roots[] = { 0, 0, 6, 6, 10 };
     Fuzz *fuzz = g_new0(Fuzz, 1);
     bool ok = true;
@@ -90,7 +90,7 @@ static Fuzz *fuzz_new(Object *owner, uint32_t seed, Error **errp)
     fuzz->rand = g_rand_new_with_seed(seed);
     fuzz->owner = owner;
     fuzz->unit = seed / 2 % 2 ? 1024 : 4096;
-    /* Somewhere, or right below the end of the address space */
+    /* At 4 GiB, or right below the end of the address space */
     fuzz->base = seed % 2 ? 0x100000000 : -NR_UNITS * fuzz->unit;
     fuzz_regions_init(fuzz);
     for (int i = 0; ok && i < ARRAY_SIZE(roots); i++) {
@@ -103,7 +103,7 @@ static void fuzz_free(Fuzz *fuzz)
 {
     for (int i = 0; i < NR_SPACES; i++) {
         if (fuzz->space[i].as) {
-            /* What it is told is only of interest if all went well before */
+            /* After an error, what the listener is told does not matter */
             space_destroy(&fuzz->space[i], NULL);
         }
     }

@@ -1,14 +1,14 @@
 /*
- * Randomized changes of memory regions, and a model of what is seen of them
+ * Randomized changes of memory regions, compared with a model
  *
- * fuzz.c         address spaces, and the loop
- * fuzz-regions.c the regions, and what is done to them
- * fuzz-model.c   what an address space should show
- * fuzz-told.c    what a listener was told, and should have been
- * fuzz-check.c   the model against what there is
+ * fuzz.c         address spaces, and the main loop
+ * fuzz-regions.c the regions and their changes
+ * fuzz-model.c   the model: what an address space should show
+ * fuzz-told.c    compares the callbacks of a listener with the model
+ * fuzz-check.c   compares address spaces with the model
  *
- * The model knows nothing of FlatViews.  It looks for each unit of an address
- * space from the root down.
+ * The model does not use FlatViews.  For each unit of an address space, it
+ * searches from the root down.
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -23,11 +23,11 @@
 
 /* All addresses and sizes are multiples of a unit: a page, or part of one */
 #define NR_UNITS 96
-/* How far a region reaches that is a root: its address, and its size */
+/* A region that is a root ends below this: its address plus its size */
 #define NR_UNITS_MAX (NR_UNITS + NR_UNITS / 2)
 #define NR_REGIONS 24
 #define NR_SPACES 6
-/* Of each kind, in a region */
+/* Largest number in a region */
 #define NR_IOEVENTFDS 3
 #define NR_COALESCED 3
 
@@ -59,23 +59,23 @@ typedef struct Region {
     Kind kind;
     bool logs;
     EventNotifier notifiers[NR_IOEVENTFDS];
-    /* The model's */
-    int alias;                  /* of which region, or -1 */
-    uint64_t serial;            /* when it was put into its container */
+    /* For the model */
+    int alias;                  /* index of its original, or -1 */
+    uint64_t serial;            /* of its insertion into its container */
     IoEventFd ioeventfds[NR_IOEVENTFDS];
     unsigned int nr_ioeventfds;
     Coalesced coalesced[NR_COALESCED];
     unsigned int nr_coalesced;
 } Region;
 
-/* What is seen at a unit; @mr is NULL where there is nothing */
+/* What a unit shows; @mr is NULL if it shows nothing */
 typedef struct Seen {
     MemoryRegion *mr;
     hwaddr offset;
     bool readonly;
     bool nonvolatile;
     bool unmergeable;
-    uint32_t path;              /* through which containers and aliases */
+    uint32_t path;              /* hash of the containers and aliases above */
 } Seen;
 
 typedef struct SeenRange {
@@ -93,17 +93,17 @@ typedef struct SeenRanges {
 
 typedef struct Space {
     Fuzz *fuzz;
-    int root;                   /* which region; 0 stands for Fuzz::root */
-    hwaddr base;                /* of the first unit that is looked at */
+    int root;                   /* index of a region; 0 stands for Fuzz::root */
+    hwaddr base;                /* address of the first compared unit */
     AddressSpace *as;
     MemoryListener listener;
-    /* What it was told since the last check: Event */
+    /* Callbacks since the last check: Event */
     GArray *events;
     bool committed;
-    /* What it was told of that still is: IoEventFd, Coalesced */
+    /* What exists according to the callbacks: IoEventFd, Coalesced */
     GArray *ioeventfds;
     GArray *coalesced;
-    char *wrong;                /* the first thing that it was told wrongly */
+    char *wrong;                /* the first wrong callback */
     SeenRanges ranges;          /* as of the last check */
 } Space;
 
@@ -111,18 +111,18 @@ struct Fuzz {
     GRand *rand;
     Object *owner;
     hwaddr unit;
-    hwaddr base;                /* of region 0 in @root */
+    hwaddr base;                /* address of region 0 in @root */
     MemoryRegion root;
-    /* A region contains, and is an alias of, those after it only; 0 is @root */
+    /* A region contains, and is an alias of, only regions after it */
     Region region[NR_REGIONS];
     uint64_t serial;
-    /* Some have a root that is seen in others, too, and moves there */
+    /* The root of some is visible in others, too, and moves there */
     Space space[NR_SPACES];
-    /* What is behind the IOMMUs: RAM */
+    /* The RAM behind the IOMMUs */
     MemoryRegion target;
     AddressSpace *target_as;
-    MemoryRegion unseen;        /* to be changed for a commit */
-    unsigned int depth;         /* of transactions */
+    MemoryRegion unseen;        /* changed to cause a commit */
+    unsigned int depth;         /* of nested transactions */
 };
 
 static inline uint32_t fuzz_below(Fuzz *fuzz, uint32_t n)
@@ -140,21 +140,21 @@ static inline hwaddr fuzz_units(Fuzz *fuzz, uint32_t n)
  */
 
 /**
- * fuzz_regions_init: make the regions, and what is behind the IOMMUs
+ * fuzz_regions_init: initialize the regions, and the RAM behind the IOMMUs
  *
  * Context: BQL held.
  */
 void fuzz_regions_init(Fuzz *fuzz);
 
 /**
- * fuzz_regions_destroy: end them; nothing may refer to them any more
+ * fuzz_regions_destroy: finalize them; nothing may refer to them any more
  *
  * Context: BQL held.
  */
 void fuzz_regions_destroy(Fuzz *fuzz);
 
 /**
- * fuzz_change: change a region, with what can be done in a transaction
+ * fuzz_change: make a random change that is possible in a transaction
  *
  * Context: BQL held.
  */
@@ -168,19 +168,19 @@ void fuzz_change(Fuzz *fuzz);
 void fuzz_commit_all(Fuzz *fuzz);
 
 /**
- * fuzz_init_again: end a region to which nothing refers, and make it anew
+ * fuzz_init_again: initialize a region again to which nothing refers
  *
- * Context: BQL held, in no memory transaction, and all is up to date.
+ * Context: BQL held, in no memory transaction, after fuzz_commit_all().
  */
 void fuzz_init_again(Fuzz *fuzz);
 
 /**
- * fuzz_iommu_target: where an IOMMU leads
+ * fuzz_iommu_target: translate an address by an IOMMU
  * @region: the IOMMU
- * @offset: in it, a multiple of a unit
+ * @offset: in the IOMMU, a multiple of a unit
  * @addr: set to the offset in Fuzz::target
  *
- * Returns: false if it leads nowhere.
+ * Returns: false if it has no translation.
  */
 bool fuzz_iommu_target(const Region *region, hwaddr offset, hwaddr *addr);
 
@@ -189,34 +189,34 @@ bool fuzz_iommu_target(const Region *region, hwaddr offset, hwaddr *addr);
  */
 
 /**
- * fuzz_model_ranges: what is to be seen in an address space
- * @space: its root may be changed, but has to exist
- * @ranges: set to that, in the order of addresses
+ * fuzz_model_ranges: get the ranges that an address space should show
+ * @space: the address space
+ * @ranges: set to the ranges, in the order of addresses
  */
 void fuzz_model_ranges(const Space *space, SeenRanges *ranges);
 
 /**
- * fuzz_model_find: the range that has a unit
+ * fuzz_model_find: find the range that contains a unit
  * @ranges: in the order of addresses
  * @unit: number of the unit
  *
- * Returns: NULL if nothing is seen there.
+ * Returns: the range, or NULL.
  */
 const SeenRange *fuzz_model_find(const SeenRanges *ranges, unsigned int unit);
 
 /**
- * fuzz_model_ioeventfds: the ioeventfds of what is seen
- * @space: where it is seen
- * @ranges: what is seen
+ * fuzz_model_ioeventfds: get the ioeventfds in ranges
+ * @space: the address space
+ * @ranges: its ranges
  *
  * Returns: an array of IoEventFd, with addresses in the address space.
  */
 GArray *fuzz_model_ioeventfds(const Space *space, const SeenRanges *ranges);
 
 /**
- * fuzz_model_coalesced: the coalesced ranges of what is seen
- * @space: where it is seen
- * @ranges: what is seen
+ * fuzz_model_coalesced: get the coalesced ranges in ranges
+ * @space: the address space
+ * @ranges: its ranges
  *
  * Returns: an array of Coalesced, with addresses in the address space.
  */
@@ -228,41 +228,41 @@ GArray *fuzz_model_coalesced(const Space *space, const SeenRanges *ranges);
 
 /**
  * fuzz_told_register: add a listener to an address space
- * @space: the address space, which shows what the model says
- * @nop: it wants to hear of what stays the same
- * @errp: set if it is not told of all that there is
+ * @space: the address space, which shows the ranges of the model
+ * @nop: it wants to hear of unchanged ranges
+ * @errp: set if it is not told of everything that exists
  *
  * Context: BQL held, in no memory transaction.
- * Returns: false if it was told something wrong.
+ * Returns: false if a callback is wrong or missing.
  */
 bool fuzz_told_register(Space *space, bool nop, Error **errp);
 
 /**
  * fuzz_told_unregister: remove the listener
- * @space: the address space, as it was when it was last checked
- * @errp: set if it is not told that all is gone
+ * @space: the address space, unchanged since the last check
+ * @errp: set if it is not told that everything ends
  *
  * Context: BQL held, in no memory transaction.
- * Returns: false if it was told something wrong.
+ * Returns: false if a callback is wrong or missing.
  */
 bool fuzz_told_unregister(Space *space, Error **errp);
 
 /**
- * fuzz_told_check: compare what the listener was told with the model
- * @space: its listener
- * @ranges: what is seen now; Space::ranges is what was seen before
+ * fuzz_told_check: compare the callbacks with the model
+ * @space: the address space
+ * @ranges: what it shows now; Space::ranges is what it showed before
  * @errp: set to the first difference
  *
- * Forgets the callbacks, and sets Space::ranges to @ranges.
+ * Clears the callbacks, and sets Space::ranges to @ranges.
  *
  * Returns: false if there is a difference.
  */
 bool fuzz_told_check(Space *space, const SeenRanges *ranges, Error **errp);
 
 /**
- * fuzz_told_check_sets: the same, for ioeventfds and coalesced ranges
- * @space: its listener
- * @ranges: what is seen now
+ * fuzz_told_check_sets: the same for ioeventfds and coalesced ranges
+ * @space: the address space
+ * @ranges: what it shows now
  * @errp: set to the first difference
  *
  * Returns: false if there is a difference.

@@ -1,5 +1,5 @@
 /*
- * The commands of a device that has not been built
+ * QMP commands of memory-testdev in a QEMU without the device
  *
  * Copyright (c) 2026 Postern developers
  *

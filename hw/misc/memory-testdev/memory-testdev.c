@@ -1,9 +1,9 @@
 /*
  * A device for tests and benchmarks of the memory API
  *
- * It has RAM, and many regions that are a part of that each, next to each other
- * in the RAM but not in the system's memory, so that each is a memslot with KVM.
- * The commands in qapi/memory-testdev.json map, move and unmap them.
+ * It has RAM, and many regions, each an alias of a part of the RAM.  They are
+ * adjacent in the RAM but not in system memory, so that with KVM each has a
+ * memslot.  The commands in qapi/memory-testdev.json map, move and unmap them.
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -29,7 +29,7 @@
 OBJECT_DECLARE_SIMPLE_TYPE(MemoryTestDev, MEMORY_TESTDEV)
 
 #define REGIONS_MAX (1U << 20)
-/* Over what machines have there by themselves */
+/* Above the machine's own regions */
 #define PRIORITY 1
 
 struct MemoryTestDev {
@@ -52,7 +52,7 @@ static hwaddr region_addr(MemoryTestDev *s, uint32_t i, uint64_t offset)
     return s->base + i * s->stride + offset;
 }
 
-/* An object that is a region already is one once more, in place */
+/* Also initializes a region again in place */
 static void region_init(MemoryTestDev *s, uint32_t i)
 {
     g_autofree char *name = g_strdup_printf("region-%" PRIu32, i);
@@ -93,7 +93,7 @@ static void step_region(MemoryTestDev *s, const MemoryTestStep *step,
     }
 }
 
-/* Can this be done, with regions in @mapped? Then they are as it leaves them. */
+/* Check a step; @mapped has the mapped regions, and is updated */
 static bool step_check(MemoryTestDev *s, const MemoryTestStep *step,
                        unsigned long *mapped, Error **errp)
 {
@@ -258,7 +258,7 @@ static void memory_testdev_realize(DeviceState *dev, Error **errp)
                                           errp)) {
         return;
     }
-    /* Nothing of it is migrated, but another guest may come to where it is */
+    /* Nothing of the device is migrated */
     error_setg(&s->blocker, TYPE_MEMORY_TESTDEV " cannot be migrated");
     if (migrate_add_blocker(&s->blocker, errp)) {
         return;
@@ -284,7 +284,7 @@ static void memory_testdev_class_init(ObjectClass *klass, void *data)
 
     dc->desc = "Memory regions for tests";
     dc->realize = memory_testdev_realize;
-    /* Regions may be in use by the guest for as long as it runs */
+    /* The guest may use the regions as long as it runs */
     dc->hotpluggable = false;
     device_class_set_props(dc, memory_testdev_properties);
     set_bit(DEVICE_CATEGORY_MISC, dc->categories);

@@ -12,21 +12,21 @@
 #include "qom/object.h"
 
 /**
- * memory_fuzz: change memory regions at random, and compare with a model
+ * memory_fuzz: make randomized changes of memory regions, and compare with a
+ * model
  * @owner: owner of the regions
- * @seed: for the random numbers
- * @operations: how many changes to make
- * @errp: the first difference
+ * @seed: seed of the random numbers
+ * @operations: number of changes
+ * @errp: set to the first difference
  *
- * What is compared, after each memory transaction and for each of several
- * address spaces: which region is seen where, as the FlatView has it and as an
- * access finds it, also through an IOMMU; each callback of a listener about a
- * section; and which ioeventfds and coalesced ranges the listener knows of.
- * Regions may begin and end within a page.  Address spaces and regions end, and
- * others take their place.
+ * Compares after each memory transaction, for each of several address spaces:
+ * which region is visible where, in the FlatView and for an access, also
+ * through an IOMMU; each callback of a listener about a section; and the
+ * ioeventfds and coalesced ranges that the listener knows.  Regions may begin
+ * and end within a page.  Address spaces and regions end, and new ones begin.
  *
  * Context: BQL held, in no memory transaction.
- * Returns: false if there was a difference.
+ * Returns: false if there is a difference.
  */
 bool memory_fuzz(Object *owner, uint32_t seed, uint32_t operations,
                  Error **errp);

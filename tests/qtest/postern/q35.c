@@ -1,5 +1,5 @@
 /*
- * The host bridge of q35, as a guest's firmware would set it up
+ * Set up the host bridge of q35 as a guest's firmware does
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -15,7 +15,7 @@ enum {
     HOST_BRIDGE = 0,
     PAM0 = 0x90,                /* attributes of 0xf0000..0xfffff */
     WRITE_TO_RAM = 1 << 5,
-    PAM4 = 0x94,                /* and of 0xd8000..0xdffff, two parts */
+    PAM4 = 0x94,                /* attributes of 0xd8000..0xdffff */
     PAM_BITS = 0x00ffffff,      /* up to PAM6, 0xe8000..0xeffff */
 };
 
@@ -42,9 +42,9 @@ void postern_bios_writable(QTestState *who, bool writable)
 
 void postern_bios_shadow(QTestState *who)
 {
-    uint32_t rest = postern_pci_read(who, HOST_BRIDGE, PAM4) & ~PAM_BITS;
+    uint32_t other = postern_pci_read(who, HOST_BRIDGE, PAM4) & ~PAM_BITS;
 
     /* Read from RAM, and only 0xe0000..0xeffff writable */
     postern_pci_write(who, HOST_BRIDGE, PAM0, 0x11111110);
-    postern_pci_write(who, HOST_BRIDGE, PAM4, rest | 0x333311);
+    postern_pci_write(who, HOST_BRIDGE, PAM4, other | 0x333311);
 }

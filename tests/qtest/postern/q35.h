@@ -1,5 +1,5 @@
 /*
- * The host bridge of q35, as a guest's firmware would set it up
+ * Set up the host bridge of q35 as a guest's firmware does
  *
  * The guest must not use PCI's configuration space at the same time.
  *
@@ -16,7 +16,7 @@
  * @device: number on bus 0; its function 0
  * @reg: aligned to 4
  *
- * Return: four bytes of it
+ * Return: four bytes
  */
 uint32_t postern_pci_read(QTestState *who, unsigned device, unsigned reg);
 
@@ -33,18 +33,18 @@ void postern_pci_write(QTestState *who, unsigned device, unsigned reg,
 /**
  * postern_bios_writable() - make the RAM just below 1 MiB writable or not
  * @who: the VM; its firmware has made it read-only
- * @writable: what it shall be
+ * @writable: make it writable?
  *
- * With that the RAM from 1 MiB on gets another memslot: while it is writable,
- * one begins below and goes on to the end.
+ * The RAM from 1 MiB up gets another memslot by that: while the RAM below is
+ * writable, one memslot covers both.
  */
 void postern_bios_writable(QTestState *who, bool writable);
 
 /**
- * postern_bios_shadow() - show RAM from 0xc0000 to 1 MiB, as firmware leaves it
- * @who: the VM; the guest must not use PCI's configuration space at the same time
+ * postern_bios_shadow() - map RAM from 0xc0000 to 1 MiB, as firmware leaves it
+ * @who: the VM
  *
- * Part of it is read-only, so main memory has several memslots, of which some
+ * Part of it is read-only, so main memory has several memslots.  Some of them
  * begin in the middle of a word of a bitmap of pages.
  */
 void postern_bios_shadow(QTestState *who);

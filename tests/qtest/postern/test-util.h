@@ -185,8 +185,8 @@ void add_memory_cases(void);
 void add_trouble_cases(void);
 void add_end_cases(void);
 void add_life_cases(void);
-void add_slots_cases(void);
+void add_slot_changes_cases(void);
 void add_neighbours_cases(void);
-void add_memslots_cases(void);
+void add_memslot_limits_cases(void);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * QEMU with a memory-testdev
+ * Start a QEMU with a memory-testdev, and change its regions
  *
  * Copyright (c) 2026 Postern developers
  *

@@ -1,5 +1,5 @@
 /*
- * QEMU with a memory-testdev
+ * Start a QEMU with a memory-testdev, and change its regions
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -12,34 +12,34 @@
 #include "libqtest.h"
 #include "qemu/units.h"
 
-/* Where its regions belong, how far apart, and their size */
+/* Address of its first region, distance between regions, and their size */
 #define TESTDEV_BASE (64 * GiB)
 #define TESTDEV_STRIDE (8 * KiB)
 #define TESTDEV_SIZE (4 * KiB)
 
 /**
- * testdev_start: start a QEMU that has one
- * @regions: how many regions it has
- * @options: more for the command line
+ * testdev_start: start a QEMU with a memory-testdev
+ * @regions: number of regions
+ * @options: more options of the command line
  */
 QTestState *testdev_start(unsigned int regions, const char *options);
 
 /**
- * testdev_try: x-memory-testdev-run
+ * testdev_try: run x-memory-testdev-run
  * @steps: a JSON array
- * @transaction: all in one, or one for each region?
+ * @transaction: use one transaction for all, or one for each region?
  *
- * Returns: the response, to be unreferenced.
+ * Returns: the response; free with qobject_unref().
  */
 QDict *testdev_try(QTestState *qts, const char *steps, bool transaction);
 
 /**
- * testdev_run: x-memory-testdev-run, which must succeed
- * @changes: how many regions must have been dealt with
+ * testdev_run: run x-memory-testdev-run, which must succeed
+ * @changes: expected number of changes
  * @transaction: as above
  * @steps: as above
  *
- * Returns: the nanoseconds it took.
+ * Returns: how long it took, in ns.
  */
 uint64_t testdev_run(QTestState *qts, uint64_t changes, bool transaction,
                      const char *steps);

@@ -1,5 +1,5 @@
 /*
- * postern-test: memslots that change in the middle of post-copy
+ * postern-test: memslots that change during post-copy
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -17,15 +17,15 @@
 #include "testdev.h"
 
 /*
- * Pages that were not asked for before: the vCPU goes on, and through KVM, as
- * finish() checks
+ * Wait for requests of new pages: the vCPU runs.  finish() checks that they
+ * come through KVM.
  */
 static void wait_for_more_faults(QTestState *who)
 {
     wait_for_requests(who, 3);
 }
 
-/* Where the slot with most of the guest's 150 MiB begins */
+/* Returns where the slot with most of the guest's 150 MiB begins */
 static uint64_t main_memory_begin(QTestState *who)
 {
     g_autofree char *tree = qtest_hmp(who, "info mtree -f");
@@ -36,8 +36,8 @@ static uint64_t main_memory_begin(QTestState *who)
 }
 
 /*
- * The slot of main memory is removed and made again, with another first page,
- * under the feet of the vCPU.
+ * The slot of main memory is removed and added with another first page while
+ * the vCPU runs.
  */
 static void test_pam(void)
 {
@@ -58,7 +58,7 @@ static void test_pam(void)
     finish(from, to, true);
 }
 
-/* The memslot that begins at @address */
+/* Check the memslot that begins at @address */
 static void check_slot(QTestState *who, uint64_t address, uint64_t end,
                        bool userfault)
 {
@@ -84,9 +84,9 @@ static void check_slot(QTestState *who, uint64_t address, uint64_t end,
 }
 
 /*
- * Pages of other memory over guest memory, as the Hyper-V SynIC has them.  The
- * guest memory behind such a page begins in the middle of a word of its bitmap.
- * All of it but its first pages still has one.
+ * Overlay pages over guest memory, as the Hyper-V SynIC has them.  The guest
+ * memory after such a page begins in the middle of a word of its bitmap.  All
+ * of it but its first pages still has a bitmap.
  */
 static void test_overlay(void)
 {
@@ -117,7 +117,7 @@ static void test_overlay(void)
     finish(from, to, true);
 }
 
-/* All slots change their flags, twice each time */
+/* All slots change their flags twice in each round */
 static void test_dirty_log(void)
 {
     QTestState *from, *to;
@@ -137,7 +137,7 @@ static void test_dirty_log(void)
     finish(from, to, true);
 }
 
-/* A device's memory, which is migrated, is moved while it is missing */
+/* A BAR moves while pages of its memory are missing */
 static void test_bar(void)
 {
     enum { VGA = 1, BAR0 = 0x10, COMMAND = 4, MEMORY = 2, LENGTH = 96 * KiB };
@@ -164,17 +164,17 @@ static void test_bar(void)
         postern_pci_write(to, VGA, COMMAND, command & ~MEMORY);
         postern_pci_write(to, VGA, BAR0, places[i]);
         postern_pci_write(to, VGA, COMMAND, command);
-        /* Part of it has come before, the rest comes now */
+        /* Part of it has arrived before, the remainder arrives now */
         qtest_memread(to, places[i], found, part * (i + 1));
         g_assert_cmpmem(found, part * (i + 1), sent, part * (i + 1));
-        /* After the first request for it the source goes on from there */
+        /* After the first request, the source continues from there */
         g_assert_cmpint(faults_get(to, "userfaultfd-other"), >, faults);
         wait_for_more_faults(to);
     }
     finish(from, to, true);
 }
 
-/* The @nr-th module */
+/* Plug module number @nr */
 static void plug_dimm(QTestState *who, int nr)
 {
     const uint64_t address = 4ull << 30, length = 64 << 20;
@@ -195,8 +195,8 @@ static void plug_dimm(QTestState *who, int nr)
 }
 
 /*
- * New memory is nobody's to send: it is there at once.  The first comes when the
- * migration has begun, but post-copy has not.
+ * New memory is not in the stream: it is never missing.  The first module is
+ * plugged after the migration has begun and before post-copy begins.
  */
 static void test_hotplug(void)
 {
@@ -215,14 +215,14 @@ static void test_hotplug(void)
     finish(from, to, true);
 }
 
-void add_slots_cases(void)
+void add_slot_changes_cases(void)
 {
     if (!host_has_userfault()) {
         return;
     }
-    migration_test_add("/postern/slots/pam", test_pam);
-    migration_test_add("/postern/slots/overlay", test_overlay);
-    migration_test_add("/postern/slots/dirty-log", test_dirty_log);
-    migration_test_add("/postern/slots/bar", test_bar);
-    migration_test_add("/postern/slots/hotplug", test_hotplug);
+    migration_test_add("/postern/slot-changes/pam", test_pam);
+    migration_test_add("/postern/slot-changes/overlay", test_overlay);
+    migration_test_add("/postern/slot-changes/dirty-log", test_dirty_log);
+    migration_test_add("/postern/slot-changes/bar", test_bar);
+    migration_test_add("/postern/slot-changes/hotplug", test_hotplug);
 }

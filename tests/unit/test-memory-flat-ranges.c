@@ -1,5 +1,5 @@
 /*
- * Unit tests of system/flat-ranges.c: against an array, by chance
+ * Unit tests of system/memory-flat-ranges.c: randomized, against an array
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -7,11 +7,11 @@
  */
 
 #include "qemu/osdep.h"
-#include "../system/flat-ranges.h"
+#include "../system/memory-flat-ranges.h"
 
 #define PAGE 4096
 
-/* References to the one region of these tests */
+/* The only region, and the number of references to it */
 static MemoryRegion region;
 static int64_t references;
 
@@ -27,7 +27,7 @@ void memory_region_unref(MemoryRegion *mr)
     references--;
 }
 
-/* Ranges, and the array that they should equal */
+/* Ranges, and an array that must equal them */
 typedef struct Version {
     FlatRanges *ranges;
     GArray *model;
@@ -56,7 +56,7 @@ static void assert_same(const FlatRange *a, const FlatRange *b)
     g_assert_cmpuint(a->offset_in_region, ==, b->offset_in_region);
 }
 
-/* What the array says of flat_ranges_iter_init() */
+/* Like flat_ranges_iter_init(), in the array */
 static guint model_seek(const Version *version, hwaddr addr)
 {
     guint i = 0;
@@ -111,7 +111,7 @@ static void version_free(Version *version)
     g_array_free(version->model, true);
 }
 
-/* Pages from @first replaced by some ranges, @times times on the way up */
+/* Replace pages from @first up by some ranges, @times times */
 static Version version_next(const Version *old, unsigned pages, unsigned times)
 {
     Version new = { .model = g_array_new(false, false, sizeof(FlatRange)) };
@@ -122,7 +122,7 @@ static Version version_next(const Version *old, unsigned pages, unsigned times)
     flat_ranges_builder_init(&builder, old->ranges);
     while (times--) {
         hwaddr begin = addr + (hwaddr)g_test_rand_int_range(0, pages) * PAGE;
-        /* Mostly little is replaced, and now and then a lot */
+        /* Mostly few pages, sometimes many */
         unsigned most = g_test_rand_int_range(0, 20) ? 4 : pages;
         hwaddr end = begin + (hwaddr)g_test_rand_int_range(1, most + 1) * PAGE;
 
@@ -153,7 +153,7 @@ static Version version_next(const Version *old, unsigned pages, unsigned times)
     return new;
 }
 
-/* Old ones are freed in any order, and are what they were until then */
+/* Old versions are freed in any order, and do not change until then */
 static void test_random(gconstpointer opaque)
 {
     unsigned pages = GPOINTER_TO_UINT(opaque);
@@ -192,8 +192,8 @@ static void test_random(gconstpointer opaque)
 }
 
 /*
- * One range at a time is added at the end: what is shared must stay large, so
- * few references are taken for each.
+ * Add one range at a time at the end.  Shared chunks must stay large, so each
+ * addition takes few references.
  */
 static void test_append(void)
 {
@@ -218,7 +218,7 @@ static void test_append(void)
     g_assert_cmpint(references, ==, 0);
 }
 
-/* Up to the last address, and all of it */
+/* A range up to the last address, and a range of all addresses */
 static void test_edges(void)
 {
     FlatRange all = {

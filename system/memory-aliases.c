@@ -1,5 +1,5 @@
 /*
- * Which aliases there are of a MemoryRegion
+ * The aliases of a MemoryRegion
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -8,13 +8,13 @@
 
 #include "qemu/osdep.h"
 #include "exec/memory.h"
-#include "region-aliases.h"
+#include "memory-aliases.h"
 
 typedef QLIST_HEAD(AliasList, RegionAlias) AliasList;
 
-/* MemoryRegion -> RegionAlias, of the linked ones */
+/* Linked alias -> its RegionAlias */
 static GHashTable *aliases;
-/* MemoryRegion -> AliasList, of those that have linked aliases */
+/* Region with linked aliases -> their AliasList */
 static GHashTable *originals;
 
 static RegionAlias *find(const MemoryRegion *mr)
@@ -44,7 +44,7 @@ static void link_alias(MemoryRegion *mr)
     alias->original = mr->alias;
     QLIST_INSERT_HEAD(list, alias, next);
     g_hash_table_insert(aliases, mr, alias);
-    /* It may be an alias as well */
+    /* The original may be an alias as well */
     region_aliases_use(mr->alias);
 }
 
@@ -97,7 +97,7 @@ void region_aliases_unuse(MemoryRegion *mr)
     }
 }
 
-void region_aliases_forget(MemoryRegion *mr)
+void region_aliases_destroy(MemoryRegion *mr)
 {
     RegionAlias *alias = find(mr);
     AliasList *list;
@@ -105,7 +105,7 @@ void region_aliases_forget(MemoryRegion *mr)
     if (alias) {
         unlink_alias(alias);
     }
-    /* What is still an alias of it will never be used again */
+    /* The region's remaining aliases show nothing any more */
     while ((list = find_list(mr))) {
         unlink_alias(QLIST_FIRST(list));
     }

@@ -1,5 +1,5 @@
 /*
- * postern-test: many memslots, and what QEMU says of them
+ * postern-test: many memslots, refused memslots, and how QEMU reports them
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -17,12 +17,12 @@
 #include "test-util.h"
 #include "testdev.h"
 
-/* What KVM has on x86, where SMM has as many again */
+/* KVM's limit on x86, for each of its two address spaces */
 #define LIMIT 32764
-/* Those that devices do not get */
+/* Memslots that devices do not get */
 #define RESERVED 64
 
-/* The address space that is not that of SMM */
+/* Query the address space that is not for SMM */
 static QDict *query_address_space(QTestState *qts, QDict **response)
 {
     QDict *info;
@@ -41,7 +41,7 @@ static uint64_t get_uint(QDict *dict, const char *member)
     return qnum_get_uint(qobject_to(QNum, qdict_get(dict, member)));
 }
 
-/* The entry of a list for a guest address, or NULL */
+/* Returns the entry of a list for a guest address, or NULL */
 static QDict *find(QDict *as, const char *list, uint64_t addr)
 {
     const QListEntry *entry;
@@ -56,7 +56,7 @@ static QDict *find(QDict *as, const char *list, uint64_t addr)
     return NULL;
 }
 
-/* Check the numbers against each other; returns how many are used */
+/* Compare the numbers with each other; returns the number of used memslots */
 static int64_t check_numbers(QDict *as)
 {
     int64_t used = qdict_get_int(as, "used");
@@ -66,9 +66,9 @@ static int64_t check_numbers(QDict *as)
     return used;
 }
 
-static size_t nr_lacking(QDict *as)
+static size_t nr_unbacked(QDict *as)
 {
-    return qlist_size(qdict_get_qlist(as, "lacking"));
+    return qlist_size(qdict_get_qlist(as, "unbacked"));
 }
 
 static int64_t query_used(QTestState *qts)
@@ -101,7 +101,7 @@ static void test_query(void)
     g_assert_false(qdict_get_bool(slot, "dirty-log"));
     g_assert_false(qdict_get_bool(slot, "userfault"));
     g_assert_false(qdict_get_bool(slot, "guest-memfd"));
-    g_assert_cmpint(nr_lacking(as), ==, 0);
+    g_assert_cmpint(nr_unbacked(as), ==, 0);
     qobject_unref(response);
 
     response = qtest_qmp(qts, "{ 'execute': 'query-memslots' }");
@@ -151,28 +151,28 @@ static char *make_flash(void)
     return path;
 }
 
-/* That of the flash, and that of its end below 1 MiB */
+/* One for the flash, one for its end below 1 MiB */
 #define FLASH_MEMSLOTS 2
 
-/* A command takes them away, and another one gives them back */
+/* The first command removes the memslots of the flash, the second adds them */
 static void use_flash(QTestState *qts)
 {
     qtest_writeb(qts, FLASH_BASE, 0x70);    /* read the status */
     qtest_writeb(qts, FLASH_BASE, 0xff);    /* read the array */
 }
 
-/* So many memslots, that of the flash among them; @lacking ranges have none */
-static void check_flash(QTestState *qts, int64_t used, int64_t lacking)
+/* There are @used memslots, also for the flash, and @unbacked ranges */
+static void check_flash(QTestState *qts, int64_t used, int64_t unbacked)
 {
     QDict *response, *as = query_address_space(qts, &response);
 
     g_assert_cmpint(check_numbers(as), ==, used);
-    g_assert_cmpint(nr_lacking(as), ==, lacking);
+    g_assert_cmpint(nr_unbacked(as), ==, unbacked);
     g_assert_nonnull(find(as, "memslots", FLASH_BASE));
     qobject_unref(response);
 }
 
-/* More than KVM has: what gets none gets one later */
+/* More ranges than KVM has memslots: an unbacked range gets one later */
 static void test_full(void)
 {
     g_autofree char *file = watch_messages();
@@ -181,7 +181,7 @@ static void test_full(void)
         "-accel kvm -S -drive if=pflash,format=raw,file=%s 2>>%s", flash, file);
     QTestState *qts = testdev_start(LIMIT + 1, options);
     int64_t before = query_used(qts);
-    int64_t lacking = before + 1 + RESERVED;
+    int64_t unbacked = before + 1 + RESERVED;
     uint64_t last = TESTDEV_BASE + LIMIT * TESTDEV_STRIDE;
     g_autofree char *messages = NULL, *warning = NULL;
     QDict *as, *range, *response;
@@ -190,43 +190,43 @@ static void test_full(void)
                 "[{'action': 'map', 'first': 0, 'count': 32765}]");
     as = query_address_space(qts, &response);
     g_assert_cmpint(check_numbers(as), ==, LIMIT - RESERVED);
-    g_assert_cmpint(nr_lacking(as), ==, lacking);
+    g_assert_cmpint(nr_unbacked(as), ==, unbacked);
     g_assert_null(find(as, "memslots", last));
-    range = find(as, "lacking", last);
+    range = find(as, "unbacked", last);
     g_assert_cmpint(qdict_get_int(range, "size"), ==, TESTDEV_SIZE);
     g_assert_cmpstr(qdict_get_str(range, "region"), ==, "ram");
     qobject_unref(response);
 
-    /* One warning for all */
+    /* One warning for all of them */
     g_assert(g_file_get_contents(file, &messages, NULL, NULL));
     warning = g_strdup_printf("warning: memory: KVM has no memslot for %" PRId64
                               " more ranges of devices' memory, of 32764:"
-                              " 'ram' at 0x", lacking);
+                              " 'ram' at 0x", unbacked);
     g_assert_nonnull(strstr(messages, warning));
 
-    /* Devices have got the memslots of the flash, which has got reserved ones */
+    /* Devices got the flash's memslots, and the flash got reserved ones */
     use_flash(qts);
     check_flash(qts, LIMIT - RESERVED + FLASH_MEMSLOTS,
-                lacking - FLASH_MEMSLOTS);
+                unbacked - FLASH_MEMSLOTS);
 
-    /* One that lacks a memslot, and one whose memslot is kept in reserve */
+    /* An unbacked range, and one whose memslot becomes a reserved one */
     testdev_run(qts, 2, false, "[{'action': 'unmap', 'first': 32764},"
                                " {'action': 'unmap', 'first': 0}]");
     check_flash(qts, LIMIT - RESERVED + FLASH_MEMSLOTS - 1,
-                lacking - FLASH_MEMSLOTS - 1);
+                unbacked - FLASH_MEMSLOTS - 1);
 
     testdev_run(qts, LIMIT - 1, true,
                 "[{'action': 'unmap', 'first': 1, 'count': 32763}]");
     as = query_address_space(qts, &response);
     g_assert_cmpint(check_numbers(as), ==, before);
-    g_assert_cmpint(nr_lacking(as), ==, 0);
+    g_assert_cmpint(nr_unbacked(as), ==, 0);
     qobject_unref(response);
     qtest_quit(qts);
     unlink(flash);
     unlink(file);
 }
 
-/* ivshmem-plain, whose BAR 2 has 64 bits and a memory backend's memory */
+/* ivshmem-plain: its BAR 2 has 64 bits and the memory of a memory backend */
 #define IVSHMEM 4
 #define COMMAND 0x04
 #define COMMAND_MEMORY 2
@@ -239,11 +239,11 @@ static void set_bar(QTestState *qts, uint64_t addr)
     postern_pci_write(qts, IVSHMEM, BAR2 + 4, addr >> 32);
 }
 
-/* Memory of a device where KVM has none */
+/* KVM has refused the device's memory at this address */
 static void check_refused(QTestState *qts, uint64_t addr)
 {
     QDict *response, *as = query_address_space(qts, &response);
-    QDict *range = find(as, "lacking", addr);
+    QDict *range = find(as, "unbacked", addr);
 
     g_assert_nonnull(range);
     g_assert_cmpstr(qdict_get_str(range, "refused"), ==, "Invalid argument");
@@ -255,7 +255,7 @@ static void check_backed(QTestState *qts, uint64_t addr)
 {
     QDict *response, *as = query_address_space(qts, &response);
 
-    g_assert_null(find(as, "lacking", addr));
+    g_assert_null(find(as, "unbacked", addr));
     g_assert_nonnull(find(as, "memslots", addr));
     qobject_unref(response);
 }
@@ -264,11 +264,11 @@ static const uint64_t bad_bars[] = {
     0x8508000000000000, 0xffff800000000000, 0x7fffffffff000000,
     /* Beyond the physical addresses of the CPU */
     0x0000800000000000,
-    /* Half of it is written */
+    /* Only the lower half is written yet */
     0xfffffffff0000000,
 };
 
-/* A guest may put memory of a device where KVM has no memslot for it */
+/* A guest can put a device's memory where KVM refuses a memslot */
 static void test_refused_bar(QTestState *qts)
 {
     postern_pci_write(qts, IVSHMEM, COMMAND, COMMAND_MEMORY);
@@ -287,7 +287,7 @@ static void test_refused_bar(QTestState *qts)
 #define FAR_STEP "{'action': 'map', 'first': %d, 'count': %d," \
                  " 'offset': 9223372036854775808}"
 
-/* Of several changes at the same time, @nr are refused, and the others made */
+/* KVM refuses @nr changes of a transaction; QEMU makes the others */
 static void test_refused_among(QTestState *qts, int nr)
 {
     g_autofree char *map = g_strdup_printf(
@@ -311,7 +311,7 @@ static void test_refused_among(QTestState *qts, int nr)
     testdev_run(qts, nr + 3, true, unmap);
     as = query_address_space(qts, &response);
     g_assert_cmpint(check_numbers(as), ==, before);
-    g_assert_cmpint(nr_lacking(as), ==, 0);
+    g_assert_cmpint(nr_unbacked(as), ==, 0);
     qobject_unref(response);
 }
 
@@ -334,7 +334,7 @@ static void test_refused_with(const char *accel)
     qtest_quit(qts);
 
     g_assert(g_file_get_contents(file, &messages, NULL, NULL));
-    /* One warning, or one a second; and no other message about it */
+    /* One warning a second at most, and no other message */
     g_assert_nonnull(strstr(messages, first));
     g_assert_null(strstr(messages, "changes of memslots"));
     unlink(file);
@@ -350,7 +350,7 @@ static void test_refused_one_by_one(void)
     test_refused_with("kvm,x-memslot-batch=off");
 }
 
-/* The guest's own memory has to have its memslots, and QEMU says so */
+/* If KVM refuses the guest's own memory, QEMU says so and ends */
 static void test_refused_ram(void)
 {
     const char *argv[] = {
@@ -373,11 +373,11 @@ static void test_refused_ram(void)
     g_assert_nonnull(strstr(err, "Invalid argument"));
 }
 
-/* Where a guest has a word of its own, beyond all that it has of firmware */
+/* The guest's word, above everything that its firmware uses */
 #define GUEST_BASE (1 * GiB)
 #define GUEST_WORD (GUEST_BASE + LIMIT * TESTDEV_STRIDE)
 
-/* A boot sector that increments a word at @word for ever */
+/* Write a boot sector that increments the word at @word forever */
 static char *write_boot_sector(uint32_t word)
 {
     uint8_t sector[512] = {
@@ -407,7 +407,7 @@ static char *write_boot_sector(uint32_t word)
     return path;
 }
 
-/* See that the guest goes on; with a memslot the word wraps within seconds */
+/* Check that the guest runs; with a memslot, the word wraps within seconds */
 static void wait_for_increments_at(QTestState *qts, uint64_t word)
 {
     uint32_t from = qtest_readl(qts, word);
@@ -421,8 +421,8 @@ static void wait_for_increments(QTestState *qts)
 }
 
 /*
- * A VM that runs it, with @regions from @base; what QEMU says goes to @file, the
- * sector is in @path
+ * Start a VM with the boot sector in @path, and with @regions from @base.
+ * QEMU's messages go to @file.
  */
 static QTestState *start_guest_with(const char *accel, const char *path,
                                     const char *file, unsigned int regions,
@@ -443,7 +443,7 @@ static QTestState *start_guest(const char *accel, const char *path,
     return start_guest_with(accel, path, file, LIMIT + 1, GUEST_BASE);
 }
 
-/* A guest does not notice whether memory has a memslot */
+/* The guest runs the same with and without a memslot */
 static void test_guest(void)
 {
     g_autofree char *path = write_boot_sector(GUEST_WORD);
@@ -456,7 +456,7 @@ static void test_guest(void)
     testdev_run(qts, 1, true, "[{'action': 'unmap', 'first': 32764}]");
     testdev_run(qts, LIMIT + 1, true,
                 "[{'action': 'map', 'first': 0, 'count': 32765}]");
-    g_assert_nonnull(find(query_address_space(qts, &response), "lacking",
+    g_assert_nonnull(find(query_address_space(qts, &response), "unbacked",
                           GUEST_WORD));
     qobject_unref(response);
     wait_for_increments(qts);
@@ -472,7 +472,7 @@ static void test_guest(void)
     unlink(file);
 }
 
-/* What KVM has counted of the vCPU: 'mmio_exits', for example */
+/* Query a counter that KVM has of the vCPU: "mmio_exits", for example */
 static int64_t query_stat(QTestState *qts, const char *name)
 {
     QDict *response = qtest_qmp(qts,
@@ -489,7 +489,7 @@ static int64_t query_stat(QTestState *qts, const char *name)
     return exits;
 }
 
-/* Each with memory of its own, which the guest sees at GUEST_WORD in turn */
+/* Two regions with memory of their own, which alternate at GUEST_WORD */
 #define REPLACE_TIMES 100
 #define REPLACE_STEPS \
     "[{'action': 'unmap', 'first': %d}," \
@@ -515,8 +515,8 @@ static int count(const char *text, const char *what)
 }
 
 /*
- * Memory that is replaced by other memory in one transaction is always there,
- * whether KVM replaces it in one step or vCPUs are stopped meanwhile.
+ * When one transaction replaces memory by other memory, the guest always has
+ * memory there: KVM replaces it in one step, or vCPUs are stopped.
  */
 static void test_replace(const char *accel, bool batch)
 {
@@ -549,7 +549,7 @@ static void test_replace(const char *accel, bool batch)
     if (!batch) {
         g_assert_null(strstr(messages, "kvm_set_user_memory_regions"));
     } else if (strstr(messages, refused)) {
-        /* KVM shadows page tables, and QEMU asks only once */
+        /* KVM shadows page tables, and QEMU tries only once */
         g_assert_cmpint(count(messages, refused), ==, 1);
         g_assert_cmpint(count(messages, stopped), ==, 2 * REPLACE_TIMES);
     } else {
@@ -573,7 +573,7 @@ static void test_replace_stop(void)
     test_replace("kvm,x-memslot-batch=off", false);
 }
 
-/* How many memslots of address space 0 log dirty pages */
+/* Count the memslots of address space 0 that log dirty pages */
 static int query_logging(QTestState *qts)
 {
     const QListEntry *entry;
@@ -588,7 +588,7 @@ static int query_logging(QTestState *qts)
     return nr;
 }
 
-/* What has been said in a file since the first @skip bytes */
+/* Returns the messages in a file after the first @skip bytes */
 static char *messages_since(const char *file, size_t skip)
 {
     g_autofree char *messages = NULL;
@@ -600,8 +600,8 @@ static char *messages_since(const char *file, size_t skip)
 }
 
 /*
- * All memory logs dirty pages, and no longer, by a list each time.  The vCPU does
- * not run before: firmware changes memslots.
+ * All memory starts to log dirty pages, and stops, with one list each.  The
+ * vCPU does not run before, because firmware changes memslots.
  */
 static void test_log(const char *accel, bool batch)
 {
@@ -624,7 +624,7 @@ static void test_log(const char *accel, bool batch)
     g_assert_cmpint(nr, >, 1);
     wait_for_dirty_rate(qts);
 
-    /* While the VM is stopped they go on to log */
+    /* They log as long as the VM is stopped */
     g_assert_cmpint(query_logging(qts), ==, nr);
     on = messages_since(file, strlen(start));
     g_assert_cmpint(count(on, "kvm_set_user_memory AddrSpace#0 "), ==, nr);
@@ -656,12 +656,12 @@ static void test_log_one_by_one(void)
     test_log("kvm,x-memslot-batch=off", false);
 }
 
-/* RAM, a page of which is overlaid and shown again, and the guest's word in it */
+/* A page of RAM that is overlaid again and again, and the guest's word */
 #define OVERLAY_BASE (32 * MiB)
 #define OVERLAY_WORD (48 * MiB)
 #define OVERLAY_TIMES 20
 
-/* Returns how often the vCPU left KVM on a signal meanwhile */
+/* Returns how often the vCPU left KVM for a signal meanwhile */
 static int64_t overlay(QTestState *qts)
 {
     int64_t exits = query_stat(qts, "signal_exits");
@@ -675,9 +675,9 @@ static int64_t overlay(QTestState *qts)
 }
 
 /*
- * RAM's memslot goes and comes back while the guest writes to it.  What it wrote
- * since dirty pages were collected is in no log afterwards, so the vCPU is
- * stopped where that matters, and the list is made without
+ * RAM's memslot is removed and added while the guest writes to it.  A write
+ * after the dirty bits were collected would be in no log.  So the vCPU is
+ * stopped while dirty pages are logged, and the list has no
  * KVM_MEMORY_REGIONS_ATOMIC, which KVM would refuse.
  */
 static void test_overlay_log(void)
@@ -716,19 +716,23 @@ static void test_overlay_log(void)
     unlink(file);
 }
 
-void add_memslots_cases(void)
+void add_memslot_limits_cases(void)
 {
-    migration_test_add("/postern/memslots/log-batch", test_log_batch);
-    migration_test_add("/postern/memslots/log-one-by-one", test_log_one_by_one);
-    migration_test_add("/postern/memslots/replace-batch", test_replace_batch);
-    migration_test_add("/postern/memslots/replace-stop", test_replace_stop);
-    migration_test_add("/postern/memslots/overlay-log", test_overlay_log);
-    migration_test_add("/postern/memslots/refused-batch", test_refused_batch);
-    migration_test_add("/postern/memslots/refused-one-by-one",
+    migration_test_add("/postern/memslot-limits/log-batch", test_log_batch);
+    migration_test_add("/postern/memslot-limits/log-one-by-one",
+                       test_log_one_by_one);
+    migration_test_add("/postern/memslot-limits/replace-batch",
+                       test_replace_batch);
+    migration_test_add("/postern/memslot-limits/replace-stop",
+                       test_replace_stop);
+    migration_test_add("/postern/memslot-limits/overlay-log", test_overlay_log);
+    migration_test_add("/postern/memslot-limits/refused-batch",
+                       test_refused_batch);
+    migration_test_add("/postern/memslot-limits/refused-one-by-one",
                        test_refused_one_by_one);
-    migration_test_add("/postern/memslots/refused-ram", test_refused_ram);
-    migration_test_add("/postern/memslots/query", test_query);
-    migration_test_add("/postern/memslots/query-tcg", test_query_tcg);
-    migration_test_add("/postern/memslots/full", test_full);
-    migration_test_add("/postern/memslots/guest", test_guest);
+    migration_test_add("/postern/memslot-limits/refused-ram", test_refused_ram);
+    migration_test_add("/postern/memslot-limits/query", test_query);
+    migration_test_add("/postern/memslot-limits/query-tcg", test_query_tcg);
+    migration_test_add("/postern/memslot-limits/full", test_full);
+    migration_test_add("/postern/memslot-limits/guest", test_guest);
 }

@@ -1,10 +1,10 @@
 /*
- * The ranges of a FlatView: sorted, never changed, mostly shared with the next
+ * The ranges of a FlatView: sorted, immutable, and shared between FlatViews
  *
- * Ranges are in chunks, and an index of those says where each begins.  A change
- * makes a new index and new chunks for the ranges around it; each index that
- * has a chunk holds a reference to it.  A tree with more than these two levels
- * would copy less of the index; with 32,000 ranges, 300 entries are no matter.
+ * The ranges are in chunks, and an index says where each chunk begins.  A
+ * change makes a new index, and new chunks for the ranges around it.  Each
+ * index holds a reference to its chunks.  More levels than these two would copy
+ * less of the index, but with 32,000 ranges it has only 300 entries.
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -13,13 +13,13 @@
 
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
-#include "flat-ranges.h"
+#include "memory-flat-ranges.h"
 
 /*
- * All but the last chunk of an index have CHUNK_MIN ranges or more.  A chunk
- * that gets too large becomes two of half the size, so that what follows can be
- * shared: were it filled up, the few that are left would be too small for a
- * chunk, and push those of the next one along, and so on to the end.
+ * All chunks of an index but the last have CHUNK_MIN ranges or more.  A chunk
+ * that gets too large is split in half, so that the chunks after it can be
+ * shared.  If it were filled up instead, the few remaining ranges would be too
+ * few for a chunk and would move into the next one, and so on to the end.
  */
 #define CHUNK_MAX 256
 #define CHUNK_MIN (CHUNK_MAX / 4)
@@ -31,7 +31,7 @@ typedef struct FlatRangeChunk {
 } FlatRangeChunk;
 
 typedef struct ChunkIndex {
-    hwaddr first;               /* of the first range */
+    hwaddr first;               /* address of the chunk */
     FlatRangeChunk *chunk;
 } ChunkIndex;
 
@@ -65,7 +65,7 @@ static void chunk_unref(FlatRangeChunk *chunk)
     g_free(chunk);
 }
 
-bool flat_range_equal(const FlatRange *a, const FlatRange *b)
+bool flatrange_equal(const FlatRange *a, const FlatRange *b)
 {
     return a->mr == b->mr &&
            int128_eq(a->addr.start, b->addr.start) &&
@@ -90,7 +90,7 @@ void flat_ranges_free(FlatRanges *ranges)
     g_free(ranges);
 }
 
-/* The last chunk that begins at @addr or below, or else the first one */
+/* Returns the last chunk that begins at or below @addr, else the first one */
 static unsigned int find_chunk(const FlatRanges *ranges, hwaddr addr)
 {
     unsigned int low = 0, high = ranges->nr_chunks;
@@ -156,6 +156,16 @@ const FlatRange *flat_ranges_iter_next(FlatRangesIter *iter)
     return flat_ranges_iter_get(iter);
 }
 
+const FlatRange *flat_ranges_iter_step(FlatRangesIter *iter)
+{
+    const FlatRange *fr = flat_ranges_iter_get(iter);
+
+    if (fr) {
+        flat_ranges_iter_next(iter);
+    }
+    return fr;
+}
+
 const FlatRange *flat_ranges_iter_get_below(const FlatRangesIter *iter,
                                             Int128 end)
 {
@@ -192,7 +202,7 @@ static void builder_add_chunk(FlatRangesBuilder *builder, FlatRangeChunk *chunk)
     builder->nr += chunk->nr;
 }
 
-/* The first @nr of those that are pending become a chunk */
+/* Make a chunk of the first @nr pending ranges */
 static void builder_flush(FlatRangesBuilder *builder, unsigned int nr)
 {
     if (!nr) {
@@ -213,8 +223,8 @@ void flat_ranges_builder_add(FlatRangesBuilder *builder, const FlatRange *fr)
 }
 
 /*
- * The whole chunk at which the old ranges are, if it may follow what is there
- * and all of it is below @end.
+ * Returns the next old chunk if it can be shared: it begins at the current
+ * position, all its ranges begin below @end, and no chunk becomes too small.
  */
 static FlatRangeChunk *builder_whole_chunk(FlatRangesBuilder *builder,
                                            Int128 end)

@@ -1,8 +1,8 @@
 /*
- * Rendering: from a tree of MemoryRegions to what is seen of them
+ * Rendering: from a tree of MemoryRegions to the ranges of a FlatView
  *
- * The tree is walked in the order of priorities, so that what is there first
- * stays, and what comes later is seen in the gaps.
+ * The tree is walked in rendering order.  A region gets the addresses that the
+ * regions before it have left.
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -12,25 +12,24 @@
 #include "qemu/osdep.h"
 #include "qemu/interval-tree.h"
 #include "exec/memory.h"
-#include "flatview-render.h"
-#include "subregions.h"
+#include "memory-flatviews.h"
 
 typedef struct RenderedRange {
     IntervalTreeNode node;
     FlatRange fr;
 } RenderedRange;
 
-/* So many at a time are allocated, and all are freed at the end */
+/* RenderedRanges are allocated in chunks and freed together at the end */
 #define CHUNK_RANGES 128
 
 typedef struct Render {
     IntervalTreeRoot ranges;
-    GPtrArray *chunks;          /* of CHUNK_RANGES, the last one not yet full */
-    unsigned int nr_in_chunk;   /* of the last one */
-    bool whole;                 /* the window is all there is */
+    GPtrArray *chunks;          /* each of CHUNK_RANGES */
+    unsigned int nr_in_chunk;   /* how many of the last chunk are in use */
+    bool whole;                 /* the whole FlatView is rendered */
 } Render;
 
-/* What a container passes on to what is in it */
+/* Attributes that a container passes on to its subregions */
 typedef struct Inherited {
     bool readonly;
     bool nonvolatile;
@@ -38,7 +37,7 @@ typedef struct Inherited {
 } Inherited;
 
 static void render_region(Render *render, MemoryRegion *mr, Int128 base,
-                          AddrWindow window, Inherited inherited);
+                          DirtyRange clip, Inherited inherited);
 
 static RenderedRange *range_new(Render *render)
 {
@@ -68,12 +67,12 @@ static void add_range(Render *render, FlatRange *fr, Int128 base,
     interval_tree_insert(&range->node, &render->ranges);
 }
 
-/* Render @mr itself, which is at @base, where in the window nothing is yet */
+/* Render @mr itself, which begins at @base, into the gaps in @clip */
 static void render_terminating(Render *render, MemoryRegion *mr, Int128 base,
-                               AddrWindow window, Inherited inherited)
+                               DirtyRange clip, Inherited inherited)
 {
-    uint64_t first = int128_getlo(window.start);
-    uint64_t last = int128_getlo(int128_sub(window.end, int128_one()));
+    uint64_t first = int128_getlo(clip.start);
+    uint64_t last = int128_getlo(int128_sub(clip.end, int128_one()));
     FlatRange fr = {
         .mr = mr,
         .dirty_log_mask = memory_region_get_dirty_log_mask(mr),
@@ -86,7 +85,7 @@ static void render_terminating(Render *render, MemoryRegion *mr, Int128 base,
 
     for (node = interval_tree_iter_first(&render->ranges, first, last); node;
          node = next) {
-        /* What is inserted in front of it does not matter */
+        /* The range inserted below is in front of @next */
         next = interval_tree_iter_next(node, first, last);
         if (first < node->start) {
             add_range(render, &fr, base, first, node->start - 1);
@@ -100,39 +99,39 @@ static void render_terminating(Render *render, MemoryRegion *mr, Int128 base,
 }
 
 static void render_subregions(Render *render, MemoryRegion *mr, Int128 base,
-                              AddrWindow window, Inherited inherited)
+                              DirtyRange clip, Inherited inherited)
 {
     MemoryRegion *subregion;
 
     if (render->whole) {
         QTAILQ_FOREACH(subregion, &mr->subregions, subregions_link) {
-            render_region(render, subregion, base, window, inherited);
+            render_region(render, subregion, base, clip, inherited);
         }
     } else if (!QTAILQ_EMPTY(&mr->subregions)) {
-        Int128 last = int128_sub(window.end, int128_one());
+        Int128 last = int128_sub(clip.end, int128_one());
         g_autoptr(GPtrArray) found =
-            subregions_find(mr, int128_getlo(int128_sub(window.start, base)),
+            subregions_find(mr, int128_getlo(int128_sub(clip.start, base)),
                             int128_getlo(int128_sub(last, base)));
 
         for (guint i = 0; i < found->len; i++) {
-            render_region(render, g_ptr_array_index(found, i), base, window,
+            render_region(render, g_ptr_array_index(found, i), base, clip,
                           inherited);
         }
     }
 }
 
-/* @base: where the container of @mr is, or an alias would have it */
+/* @base: the address that @mr->addr is relative to; below 0 for some aliases */
 static void render_region(Render *render, MemoryRegion *mr, Int128 base,
-                          AddrWindow window, Inherited inherited)
+                          DirtyRange clip, Inherited inherited)
 {
     if (!mr->enabled) {
         return;
     }
 
     base = int128_add(base, int128_make64(mr->addr));
-    window.start = int128_max(window.start, base);
-    window.end = int128_min(window.end, int128_add(base, mr->size));
-    if (int128_ge(window.start, window.end)) {
+    clip.start = int128_max(clip.start, base);
+    clip.end = int128_min(clip.end, int128_add(base, mr->size));
+    if (int128_ge(clip.start, clip.end)) {
         return;
     }
 
@@ -143,13 +142,13 @@ static void render_region(Render *render, MemoryRegion *mr, Int128 base,
     if (mr->alias) {
         base = int128_sub(base, int128_make64(mr->alias_offset));
         base = int128_sub(base, int128_make64(mr->alias->addr));
-        render_region(render, mr->alias, base, window, inherited);
+        render_region(render, mr->alias, base, clip, inherited);
         return;
     }
 
-    render_subregions(render, mr, base, window, inherited);
+    render_subregions(render, mr, base, clip, inherited);
     if (mr->terminates) {
-        render_terminating(render, mr, base, window, inherited);
+        render_terminating(render, mr, base, clip, inherited);
     }
 }
 
@@ -166,7 +165,7 @@ static bool continues(const FlatRange *a, const FlatRange *b)
            a->nonvolatile == b->nonvolatile;
 }
 
-/* Move what has been rendered to @builder */
+/* Add the rendered ranges to @builder, and free them */
 static void render_end(Render *render, FlatRangesBuilder *builder)
 {
     IntervalTreeNode *node;
@@ -192,7 +191,7 @@ static void render_end(Render *render, FlatRangesBuilder *builder)
 }
 
 static void render_to(FlatRangesBuilder *builder, MemoryRegion *root,
-                      AddrWindow window, bool whole)
+                      DirtyRange clip, bool whole)
 {
     Render render = {
         .whole = whole,
@@ -200,20 +199,20 @@ static void render_to(FlatRangesBuilder *builder, MemoryRegion *root,
     };
 
     if (root) {
-        render_region(&render, root, int128_zero(), window, (Inherited) { });
+        render_region(&render, root, int128_zero(), clip, (Inherited) { });
     }
     render_end(&render, builder);
 }
 
-void flatview_render_window(FlatRangesBuilder *builder, MemoryRegion *root,
-                            AddrWindow window)
+void flatview_render_range(FlatRangesBuilder *builder, MemoryRegion *root,
+                           DirtyRange range)
 {
-    render_to(builder, root, window, false);
+    render_to(builder, root, range, false);
 }
 
 FlatRanges *flatview_render(MemoryRegion *root)
 {
-    AddrWindow all = { int128_zero(), int128_2_64() };
+    DirtyRange all = { int128_zero(), int128_2_64() };
     FlatRangesBuilder builder;
 
     flat_ranges_builder_init(&builder, NULL);

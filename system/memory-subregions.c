@@ -1,6 +1,5 @@
 /*
- * The subregions of a MemoryRegion: in the order in which they are rendered,
- * and by address
+ * The subregions of a MemoryRegion: in rendering order and by address
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -8,13 +7,12 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/interval-tree.h"
 #include "qemu/main-loop.h"
 #include "exec/memory.h"
-#include "region-aliases.h"
-#include "subregions.h"
+#include "memory-aliases.h"
+#include "memory-dirty-ranges.h"
 
-/* Where the subregions of a priority begin in MemoryRegion::subregions */
+/* The first subregion with a priority, in MemoryRegion::subregions */
 typedef struct PriorityStart {
     int32_t priority;
     MemoryRegion *first;
@@ -22,15 +20,15 @@ typedef struct PriorityStart {
 
 static PriorityStart *priority_start(MemoryRegion *mr, guint i)
 {
-    return &g_array_index(mr->subregion_priorities, PriorityStart, i);
+    return &g_array_index(mr->index.priorities, PriorityStart, i);
 }
 
-/* The first of mr's priorities that is @priority or lower, if only its place */
+/* Index of the first entry with priority <= @priority (its insertion point) */
 static guint priority_find(MemoryRegion *mr, int32_t priority)
 {
     guint i = 0;
 
-    while (i < mr->subregion_priorities->len &&
+    while (i < mr->index.priorities->len &&
            priority_start(mr, i)->priority > priority) {
         i++;
     }
@@ -43,13 +41,13 @@ static void list_insert(MemoryRegion *mr, MemoryRegion *subregion)
     PriorityStart *next;
     guint i;
 
-    if (!mr->subregion_priorities) {
-        mr->subregion_priorities = g_array_new(false, false, sizeof(start));
+    if (!mr->index.priorities) {
+        mr->index.priorities = g_array_new(false, false, sizeof(start));
     }
     i = priority_find(mr, subregion->priority);
-    if (i == mr->subregion_priorities->len) {
+    if (i == mr->index.priorities->len) {
         QTAILQ_INSERT_TAIL(&mr->subregions, subregion, subregions_link);
-        g_array_append_val(mr->subregion_priorities, start);
+        g_array_append_val(mr->index.priorities, start);
         return;
     }
 
@@ -58,7 +56,7 @@ static void list_insert(MemoryRegion *mr, MemoryRegion *subregion)
     if (next->priority == subregion->priority) {
         next->first = subregion;
     } else {
-        g_array_insert_val(mr->subregion_priorities, i, start);
+        g_array_insert_val(mr->index.priorities, i, start);
     }
 }
 
@@ -73,32 +71,32 @@ static void list_remove(MemoryRegion *mr, MemoryRegion *subregion)
         if (next && next->priority == subregion->priority) {
             start->first = next;
         } else {
-            g_array_remove_index(mr->subregion_priorities, i);
+            g_array_remove_index(mr->index.priorities, i);
         }
     }
     QTAILQ_REMOVE(&mr->subregions, subregion, subregions_link);
 }
 
-/* What begins or ends above 2^64 is seen up to there only */
+/* A subregion may end above 2^64; the tree has the part below */
 static void tree_insert(MemoryRegion *mr, MemoryRegion *subregion)
 {
-    IntervalTreeNode *node = &subregion->subregion_node;
-    Int128 last = int128_add(int128_make64(subregion->addr), subregion->size);
+    IntervalTreeNode *node = &subregion->index.node;
+    Int128 end = int128_add(int128_make64(subregion->addr), subregion->size);
 
-    subregion->subregion_in_tree = int128_nz(subregion->size);
-    if (!subregion->subregion_in_tree) {
+    subregion->index.in_tree = int128_nz(subregion->size);
+    if (!subregion->index.in_tree) {
         return;
     }
     node->start = subregion->addr;
-    node->last = int128_getlo(int128_min(int128_sub(last, int128_one()),
+    node->last = int128_getlo(int128_min(int128_sub(end, int128_one()),
                                          int128_make64(UINT64_MAX)));
-    interval_tree_insert(node, &mr->subregion_tree);
+    interval_tree_insert(node, &mr->index.tree);
 }
 
 static void tree_remove(MemoryRegion *mr, MemoryRegion *subregion)
 {
-    if (subregion->subregion_in_tree) {
-        interval_tree_remove(&subregion->subregion_node, &mr->subregion_tree);
+    if (subregion->index.in_tree) {
+        interval_tree_remove(&subregion->index.node, &mr->index.tree);
     }
 }
 
@@ -107,36 +105,57 @@ void subregions_insert(MemoryRegion *mr, MemoryRegion *subregion)
     static uint64_t serial;
 
     assert(bql_locked());
-    subregion->subregion_serial = serial++;
+    subregion->index.serial = serial++;
     list_insert(mr, subregion);
     tree_insert(mr, subregion);
     if (subregion->enabled) {
-        QLIST_INSERT_HEAD(&mr->enabled_subregions, subregion, enabled_link);
+        QLIST_INSERT_HEAD(&mr->index.enabled, subregion, index.enabled_link);
     }
     region_aliases_use(subregion);
+    dirty_ranges_add_subregion(mr, subregion);
 }
 
 void subregions_remove(MemoryRegion *mr, MemoryRegion *subregion)
 {
+    dirty_ranges_add_subregion(mr, subregion);
     region_aliases_unuse(subregion);
-    QLIST_SAFE_REMOVE(subregion, enabled_link);
+    QLIST_SAFE_REMOVE(subregion, index.enabled_link);
     list_remove(mr, subregion);
     tree_remove(mr, subregion);
 }
 
-void subregions_resize(MemoryRegion *mr, MemoryRegion *subregion)
+void subregions_set_size(MemoryRegion *subregion, Int128 size)
 {
-    tree_remove(mr, subregion);
-    tree_insert(mr, subregion);
+    MemoryRegion *mr = subregion->container;
+
+    dirty_ranges_add(subregion);
+    if (mr) {
+        tree_remove(mr, subregion);
+    }
+    subregion->size = size;
+    if (mr) {
+        tree_insert(mr, subregion);
+    }
+    dirty_ranges_add(subregion);
 }
 
-void subregions_enable(MemoryRegion *mr, MemoryRegion *subregion)
+void subregions_set_enabled(MemoryRegion *subregion, bool enabled)
 {
-    if (subregion->enabled) {
-        QLIST_INSERT_HEAD(&mr->enabled_subregions, subregion, enabled_link);
-    } else {
-        QLIST_SAFE_REMOVE(subregion, enabled_link);
+    MemoryRegion *mr = subregion->container;
+
+    subregion->enabled = enabled;
+    if (mr && enabled) {
+        QLIST_INSERT_HEAD(&mr->index.enabled, subregion, index.enabled_link);
+    } else if (mr) {
+        QLIST_SAFE_REMOVE(subregion, index.enabled_link);
     }
+    dirty_ranges_add(subregion);
+}
+
+void subregions_set_alias(MemoryRegion *mr, MemoryRegion *original)
+{
+    mr->alias = original;
+    region_aliases_renew(mr);
 }
 
 static int compare_order(gconstpointer a, gconstpointer b)
@@ -147,7 +166,7 @@ static int compare_order(gconstpointer a, gconstpointer b)
     if (x->priority != y->priority) {
         return x->priority > y->priority ? -1 : 1;
     }
-    return x->subregion_serial > y->subregion_serial ? -1 : 1;
+    return x->index.serial > y->index.serial ? -1 : 1;
 }
 
 GPtrArray *subregions_find(MemoryRegion *mr, hwaddr first, hwaddr last)
@@ -155,10 +174,9 @@ GPtrArray *subregions_find(MemoryRegion *mr, hwaddr first, hwaddr last)
     GPtrArray *found = g_ptr_array_new();
     IntervalTreeNode *node;
 
-    for (node = interval_tree_iter_first(&mr->subregion_tree, first, last);
+    for (node = interval_tree_iter_first(&mr->index.tree, first, last);
          node; node = interval_tree_iter_next(node, first, last)) {
-        g_ptr_array_add(found, container_of(node, MemoryRegion,
-                                            subregion_node));
+        g_ptr_array_add(found, container_of(node, MemoryRegion, index.node));
     }
     g_ptr_array_sort(found, compare_order);
     return found;
@@ -166,6 +184,6 @@ GPtrArray *subregions_find(MemoryRegion *mr, hwaddr first, hwaddr last)
 
 void subregions_destroy(MemoryRegion *mr)
 {
-    g_clear_pointer(&mr->subregion_priorities, g_array_unref);
-    region_aliases_forget(mr);
+    g_clear_pointer(&mr->index.priorities, g_array_unref);
+    region_aliases_destroy(mr);
 }

@@ -1,24 +1,25 @@
 /*
- * The ranges of a FlatView: sorted, never changed, mostly shared with the next
+ * The ranges of a FlatView: sorted, immutable, and shared between FlatViews
  *
  * Copyright (c) 2026 Postern developers
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#ifndef SYSTEM_FLAT_RANGES_H
-#define SYSTEM_FLAT_RANGES_H
+#ifndef SYSTEM_MEMORY_FLAT_RANGES_H
+#define SYSTEM_MEMORY_FLAT_RANGES_H
 
 #include "exec/hwaddr.h"
 #include "exec/memory.h"
 #include "qemu/int128.h"
 
+/* Signed: an alias with a large offset has a negative base */
 typedef struct AddrRange {
     Int128 start;
     Int128 size;
 } AddrRange;
 
-/* A part of a MemoryRegion that is seen at a part of an address space */
+/* A part of a MemoryRegion, and the addresses of a FlatView that show it */
 struct FlatRange {
     MemoryRegion *mr;
     hwaddr offset_in_region;
@@ -35,53 +36,55 @@ static inline hwaddr flat_range_first(const FlatRange *fr)
     return int128_getlo(fr->addr.start);
 }
 
-/* The end may be 2^64, the last address may not */
+/* The last address; a range may end at 2^64 */
 static inline hwaddr flat_range_last(const FlatRange *fr)
 {
     return int128_getlo(fr->addr.start) + int128_getlo(fr->addr.size) - 1;
 }
 
 /**
- * flat_range_equal: are two ranges the same for listeners?
+ * flatrange_equal: compare two ranges, except for their dirty_log_mask
  * @a: a range
- * @b: another one, which may differ in its dirty log only
+ * @b: another range
+ *
+ * Returns: true if listeners keep the range, and hear of its log at most.
  */
-bool flat_range_equal(const FlatRange *a, const FlatRange *b);
+bool flatrange_equal(const FlatRange *a, const FlatRange *b);
 
 /**
  * struct FlatRanges - disjoint ranges in the order of their addresses
  *
- * Never changes.  The next one is built from this one, and shares with it what
- * stays the same, in chunks of a few hundred ranges: that costs what changed,
- * and a pointer for each chunk.  Both hold a reference to the MemoryRegion of
- * each of their ranges.
+ * Immutable.  The next FlatRanges is built from this one and shares the
+ * unchanged ranges with it, in chunks of a few hundred ranges.  So building it
+ * costs what changed, plus one pointer for each chunk.  Both hold a reference
+ * to the MemoryRegion of each of their ranges.
  */
-struct FlatRanges;
+typedef struct FlatRanges FlatRanges;
 
 /**
- * flat_ranges_nr: how many ranges?
+ * flat_ranges_nr: count ranges
  * @ranges: the ranges, or NULL for none
  */
 unsigned int flat_ranges_nr(const FlatRanges *ranges);
 
 /**
- * flat_ranges_free: give up the ranges
- * @ranges: nobody uses them any more; or NULL
+ * flat_ranges_free: free ranges
+ * @ranges: the ranges, or NULL; chunks that another FlatRanges shares stay
  *
- * Context: any thread; what another FlatRanges shares stays.
+ * Context: any thread.
  */
 void flat_ranges_free(FlatRanges *ranges);
 
 /**
- * flat_ranges_find: the range of an address
+ * flat_ranges_find: find the range that contains an address
  * @ranges: where to look, in O(log n)
  * @addr: the address
  *
- * Returns: the range that has @addr, or NULL.
+ * Returns: the range, or NULL.
  */
 const FlatRange *flat_ranges_find(const FlatRanges *ranges, hwaddr addr);
 
-/* A place among ranges */
+/* A position in FlatRanges */
 typedef struct FlatRangesIter {
     const FlatRanges *ranges;
     unsigned int chunk;
@@ -100,7 +103,7 @@ const FlatRange *flat_ranges_iter_init(FlatRangesIter *iter,
                                        const FlatRanges *ranges, hwaddr addr);
 
 /**
- * flat_ranges_iter_get: the range at a place
+ * flat_ranges_iter_get: get the range at a position
  * @iter: from flat_ranges_iter_init()
  *
  * Returns: the range, or NULL at the end.
@@ -116,11 +119,19 @@ const FlatRange *flat_ranges_iter_get(const FlatRangesIter *iter);
 const FlatRange *flat_ranges_iter_next(FlatRangesIter *iter);
 
 /**
- * flat_ranges_iter_get_below: the range at a place, up to an address
+ * flat_ranges_iter_step: get the range at a position, and go to the next one
+ * @iter: from flat_ranges_iter_init(), or zeros except for @ranges
+ *
+ * Returns: the range, or NULL at the end.
+ */
+const FlatRange *flat_ranges_iter_step(FlatRangesIter *iter);
+
+/**
+ * flat_ranges_iter_get_below: get the range at a position, up to an address
  * @iter: from flat_ranges_iter_init()
  * @end: the address
  *
- * Returns: the range, or NULL if it does not begin below @end, or at the end.
+ * Returns: the range if it begins below @end; otherwise, or at the end, NULL.
  */
 const FlatRange *flat_ranges_iter_get_below(const FlatRangesIter *iter,
                                             Int128 end);
@@ -130,53 +141,54 @@ const FlatRange *flat_ranges_iter_get_below(const FlatRangesIter *iter,
          (fr) = flat_ranges_iter_next(iter))
 
 /**
- * struct FlatRangesBuilder - new ranges, from old ones and others
+ * struct FlatRangesBuilder - builds FlatRanges from old ranges and new ones
  *
- * From the lowest address up: flat_ranges_builder_keep() takes what is old,
- * flat_ranges_builder_skip() leaves it out, flat_ranges_builder_add() puts in
- * what is new.
+ * It goes from the lowest address up.  flat_ranges_builder_keep() copies old
+ * ranges, flat_ranges_builder_skip() leaves some out, and
+ * flat_ranges_builder_add() adds a new one.
  */
 typedef struct FlatRangesBuilder {
     FlatRangesIter old;
     GArray *index;
-    FlatRange *pending;         /* become a chunk */
+    FlatRange *pending;         /* not yet in a chunk */
     unsigned int nr_pending;
     unsigned int nr;
 } FlatRangesBuilder;
 
 /**
- * flat_ranges_builder_init: begin
+ * flat_ranges_builder_init: begin to build
  * @builder: to be initialized
- * @old: where ranges may be taken from; must stay until the end; NULL for none
+ * @old: the old ranges, or NULL for none; they must stay until the end
  */
-void flat_ranges_builder_init(FlatRangesBuilder *builder, const FlatRanges *old);
+void flat_ranges_builder_init(FlatRangesBuilder *builder,
+                              const FlatRanges *old);
 
 /**
- * flat_ranges_builder_keep: take the old ranges below an address
+ * flat_ranges_builder_keep: copy the next old ranges
  * @builder: the builder
- * @end: the address; ranges that begin below it are taken
+ * @end: all that begin below this address
  */
 void flat_ranges_builder_keep(FlatRangesBuilder *builder, Int128 end);
 
 /**
- * flat_ranges_builder_skip: leave out the old ranges below an address
+ * flat_ranges_builder_skip: leave the next old ranges out
  * @builder: the builder
- * @end: the address; ranges that begin below it are left out
+ * @end: all that begin below this address
  */
 void flat_ranges_builder_skip(FlatRangesBuilder *builder, Int128 end);
 
 /**
- * flat_ranges_builder_add: put in a range
+ * flat_ranges_builder_add: add a new range
  * @builder: the builder
- * @fr: the range, above all that are in
+ * @fr: the range, above all that the builder has
  */
 void flat_ranges_builder_add(FlatRangesBuilder *builder, const FlatRange *fr);
 
 /**
- * flat_ranges_builder_end: done
- * @builder: the builder; what is left of the old ranges is left out
+ * flat_ranges_builder_end: finish, without the remaining old ranges
+ * @builder: the builder, which is freed
  *
- * Returns: the ranges, for flat_ranges_free().
+ * Returns: the ranges; free with flat_ranges_free().
  */
 FlatRanges *flat_ranges_builder_end(FlatRangesBuilder *builder);
 
