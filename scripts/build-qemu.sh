@@ -41,7 +41,7 @@ ccache_for "$tree"
 
 # Only what a test host and its guests use, so that a build stays short.
 # virtfs (with attr) carries L1's root file system, slirp a guest's network; TLS
-# and vhost are post-copy's neighbours, and tools include vhost-user-blk.
+# and vhost are what post-copy works with, and tools include vhost-user-blk.
 # shellcheck disable=SC2086 # none, or several
 set -- "$@" -- \
     "--target-list=$targets" \

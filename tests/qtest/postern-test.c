@@ -31,12 +31,12 @@ int main(int argc, char **argv)
 
     add_capability_cases(env);
     add_postcopy_cases();
-    add_memory_cases();
-    add_trouble_cases();
-    add_end_cases();
-    add_life_cases();
+    add_memory_backends_cases();
+    add_stream_errors_cases();
+    add_completion_errors_cases();
+    add_vm_lifecycle_cases();
     add_slots_cases();
-    add_neighbours_cases();
+    add_memory_users_cases();
     add_memslots_cases();
 
     ret = g_test_run();

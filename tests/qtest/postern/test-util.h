@@ -181,12 +181,12 @@ void wait_for_dirty_rate(QTestState *who);
 /* The groups; each adds its cases */
 void add_capability_cases(MigrationTestEnv *env);
 void add_postcopy_cases(void);
-void add_memory_cases(void);
-void add_trouble_cases(void);
-void add_end_cases(void);
-void add_life_cases(void);
+void add_memory_backends_cases(void);
+void add_stream_errors_cases(void);
+void add_completion_errors_cases(void);
+void add_vm_lifecycle_cases(void);
 void add_slots_cases(void);
-void add_neighbours_cases(void);
+void add_memory_users_cases(void);
 void add_memslots_cases(void);
 
 #endif

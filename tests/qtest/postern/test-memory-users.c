@@ -561,25 +561,25 @@ static void test_vhost_user_at_start(void)
     unlink(path);
 }
 
-void add_neighbours_cases(void)
+void add_memory_users_cases(void)
 {
     if (!host_has_userfault()) {
         return;
     }
-    qtest_add_data_func("/postern/neighbours/dimm",
+    qtest_add_data_func("/postern/memory-users/dimm",
                         "-m 128,slots=2,maxmem=1G"
                         " -object memory-backend-ram,id=d0,size=128M"
                         " -device pc-dimm,memdev=d0", test_plugged);
-    qtest_add_data_func("/postern/neighbours/virtio-mem",
+    qtest_add_data_func("/postern/memory-users/virtio-mem",
                         "-m 128,maxmem=2G"
                         " -object memory-backend-ram,id=v0,size=256M"
                         " -device virtio-mem-pci,memdev=v0,"
                         "requested-size=128M", test_plugged);
-    qtest_add_func("/postern/neighbours/balloon", test_balloon);
-    qtest_add_func("/postern/neighbours/vhost-net", test_vhost_net);
-    qtest_add_func("/postern/neighbours/vhost-user", test_vhost_user);
-    qtest_add_func("/postern/neighbours/vhost-user-killed",
+    qtest_add_func("/postern/memory-users/balloon", test_balloon);
+    qtest_add_func("/postern/memory-users/vhost-net", test_vhost_net);
+    qtest_add_func("/postern/memory-users/vhost-user", test_vhost_user);
+    qtest_add_func("/postern/memory-users/vhost-user-killed",
                    test_vhost_user_killed);
-    qtest_add_func("/postern/neighbours/vhost-user-at-start",
+    qtest_add_func("/postern/memory-users/vhost-user-at-start",
                    test_vhost_user_at_start);
 }

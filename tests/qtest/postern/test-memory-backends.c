@@ -100,17 +100,17 @@ static void test_huge_recovery(const void *opaque)
     finish(from, to, true);
 }
 
-void add_memory_cases(void)
+void add_memory_backends_cases(void)
 {
     if (!host_has_userfault()) {
         return;
     }
     for (int i = 0; i < ARRAY_SIZE(memories); i++) {
-        g_autofree char *path = g_strdup_printf("/postern/memory/%s",
+        g_autofree char *path = g_strdup_printf("/postern/memory-backends/%s",
                                                 memories[i].name);
 
         qtest_add_data_func(path, &memories[i], test_memory);
     }
-    qtest_add_data_func("/postern/memory/hugetlb-recovery", &memories[0],
+    qtest_add_data_func("/postern/memory-backends/hugetlb-recovery", &memories[0],
                         test_huge_recovery);
 }

@@ -217,21 +217,21 @@ static void test_kill_destination(void)
     clean_up();
 }
 
-void add_trouble_cases(void)
+void add_stream_errors_cases(void)
 {
     if (!host_has_userfault()) {
         return;
     }
-    migration_test_add("/postern/trouble/stop-cont", test_stop_cont);
-    migration_test_add("/postern/trouble/stop-placed-cont",
+    migration_test_add("/postern/stream-errors/stop-cont", test_stop_cont);
+    migration_test_add("/postern/stream-errors/stop-placed-cont",
                        test_stop_placed_cont);
-    migration_test_add("/postern/trouble/recovery", test_recovery);
-    migration_test_add("/postern/trouble/fault-while-paused",
+    migration_test_add("/postern/stream-errors/recovery", test_recovery);
+    migration_test_add("/postern/stream-errors/fault-while-paused",
                        test_fault_while_paused);
-    migration_test_add("/postern/trouble/no-fault-thread",
+    migration_test_add("/postern/stream-errors/no-fault-thread",
                        test_no_fault_thread);
-    migration_test_add("/postern/trouble/quit", test_quit);
-    migration_test_add("/postern/trouble/kill-source", test_kill_source);
-    migration_test_add("/postern/trouble/kill-destination",
+    migration_test_add("/postern/stream-errors/quit", test_quit);
+    migration_test_add("/postern/stream-errors/kill-source", test_kill_source);
+    migration_test_add("/postern/stream-errors/kill-destination",
                        test_kill_destination);
 }

@@ -412,20 +412,20 @@ static void test_pause_when_confirmed(void)
     postern_relay_end(relay);
 }
 
-void add_end_cases(void)
+void add_completion_errors_cases(void)
 {
     if (!host_has_userfault()) {
         return;
     }
-    migration_test_add("/postern/end/cut", test_cut_at_end);
-    migration_test_add("/postern/end/kill-destination",
+    migration_test_add("/postern/completion-errors/cut", test_cut_at_end);
+    migration_test_add("/postern/completion-errors/kill-destination",
                        test_kill_destination_at_end);
-    migration_test_add("/postern/end/preempt-lost", test_preempt_lost);
-    migration_test_add("/postern/end/preempt-recover", test_preempt_recover);
-    migration_test_add("/postern/end/pre-7-2", test_pre_7_2);
-    migration_test_add("/postern/end/pause-when-confirmed",
+    migration_test_add("/postern/completion-errors/preempt-lost", test_preempt_lost);
+    migration_test_add("/postern/completion-errors/preempt-recover", test_preempt_recover);
+    migration_test_add("/postern/completion-errors/pre-7-2", test_pre_7_2);
+    migration_test_add("/postern/completion-errors/pause-when-confirmed",
                        test_pause_when_confirmed);
-    migration_test_add("/postern/end/answer-late", test_answer_late);
-    migration_test_add("/postern/end/no-answer", test_no_answer);
-    migration_test_add("/postern/end/no-devices", test_no_devices);
+    migration_test_add("/postern/completion-errors/answer-late", test_answer_late);
+    migration_test_add("/postern/completion-errors/no-answer", test_no_answer);
+    migration_test_add("/postern/completion-errors/no-devices", test_no_devices);
 }

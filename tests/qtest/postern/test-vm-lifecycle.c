@@ -285,15 +285,15 @@ static void test_gdb(void)
     finish(from, to, true);
 }
 
-void add_life_cases(void)
+void add_vm_lifecycle_cases(void)
 {
     if (!host_has_userfault()) {
         return;
     }
-    migration_test_add("/postern/life/sigterm", test_sigterm);
-    migration_test_add("/postern/life/shutdown", test_shutdown);
-    migration_test_add("/postern/life/reset", test_reset);
-    migration_test_add("/postern/life/plug-vcpu", test_plug_vcpu);
-    migration_test_add("/postern/life/unplug", test_unplug);
-    migration_test_add("/postern/life/gdb", test_gdb);
+    migration_test_add("/postern/vm-lifecycle/sigterm", test_sigterm);
+    migration_test_add("/postern/vm-lifecycle/shutdown", test_shutdown);
+    migration_test_add("/postern/vm-lifecycle/reset", test_reset);
+    migration_test_add("/postern/vm-lifecycle/plug-vcpu", test_plug_vcpu);
+    migration_test_add("/postern/vm-lifecycle/unplug", test_unplug);
+    migration_test_add("/postern/vm-lifecycle/gdb", test_gdb);
 }
