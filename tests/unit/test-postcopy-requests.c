@@ -1,5 +1,5 @@
 /*
- * Unit tests of migration/postcopy-requests.c: many threads, one real stream
+ * Unit tests of migration/postcopy/requests.c: many threads, one real stream
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -15,9 +15,9 @@
 #include "io/channel-socket.h"
 #include "qapi/error.h"
 #include "../migration/migration.h"
-#include "../migration/postcopy-faults.h"
+#include "../migration/postcopy/faults.h"
 #include "../migration/postcopy-ram.h"
-#include "../migration/postcopy-requests.h"
+#include "../migration/postcopy/requests.h"
 #include "../migration/qemu-file.h"
 #include "../migration/ram.h"
 

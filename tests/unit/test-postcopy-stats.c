@@ -9,8 +9,8 @@
 #include "qemu/osdep.h"
 #include "qemu/host-utils.h"
 #include "qapi/qapi-types-migration.h"
-#include "../migration/postcopy-blocktime.h"
-#include "../migration/postcopy-fault-stats.h"
+#include "../migration/postcopy/blocktime.h"
+#include "../migration/postcopy/fault-stats.h"
 
 #define MAX_CPUS 4
 #define MS 1000000ll
