@@ -154,7 +154,7 @@ static void test_capability_refused_kernel(void)
     QTestState *to = start_incoming("");
 
     g_assert_false(get_capability(to));
-    assert_refused(to, true, "the host kernel lacks KVM userfault");
+    assert_refused(to, true, "the host kernel does not support KVM userfault");
     qtest_quit(to);
 }
 
