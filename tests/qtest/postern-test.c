@@ -1,10 +1,10 @@
 /*
- * QTest testcases for post-copy with KVM userfault
+ * Postern's test cases that need KVM: post-copy and memslots
  *
  * The guest is that of migration-test: a boot sector that walks through
- * 100 MiB and increments a byte in each page, so that a page lost or stale is
- * found (walker.h).  KVM is needed: run it in the testbed.  The neighbours' cases boot
- * Linux, of which the environment has to say where it is.
+ * 100 MiB and increments a byte in each page, so that lost and stale pages are
+ * found (walker.h).  The group memory-users boots Linux instead; environment
+ * variables say where it is.  Run this in the testbed.
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -19,7 +19,7 @@ int main(int argc, char **argv)
     MigrationTestEnv *env;
     int ret;
 
-    /* The relay writes to processes that are killed */
+    /* The relay writes to sockets of killed processes */
     signal(SIGPIPE, SIG_IGN);
     g_test_init(&argc, &argv, NULL);
     env = migration_get_env();
