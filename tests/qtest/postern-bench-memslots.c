@@ -216,13 +216,13 @@ static void parse_arguments(int argc, char **argv)
 {
     static const GOptionEntry entries[] = {
         { "slots", 0, 0, G_OPTION_ARG_STRING, &arguments.slots,
-          "how many regions", "N,..." },
+          "numbers of regions", "N,..." },
         { "upstream-max", 0, 0, G_OPTION_ARG_INT, &arguments.upstream_max,
-          "not more with upstream (1900)", "N" },
+          "the most regions for upstream (1900)", "N" },
         { "run", 0, 0, G_OPTION_ARG_NONE, &arguments.run,
-          "a vCPU runs meanwhile", NULL },
+          "run a vCPU meanwhile", NULL },
         { "reverse", 0, 0, G_OPTION_ARG_NONE, &arguments.reverse,
-          "the last one first", NULL },
+          "measure in reverse order", NULL },
         { NULL }
     };
     g_autoptr(GOptionContext) context = g_option_context_new(NULL);

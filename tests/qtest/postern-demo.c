@@ -204,9 +204,9 @@ static void parse_arguments(int argc, char **argv)
         { "vcpus", 0, 0, G_OPTION_ARG_INT, &vcpus,
           "the guest's vCPUs (2)", "N" },
         { "rounds", 0, 0, G_OPTION_ARG_INT, &rounds,
-          "migrate twice that many times (1)", "N" },
+          "number of rounds of two migrations (1)", "N" },
         { "json", 0, 0, G_OPTION_ARG_FILENAME, &json_file,
-          "write the figures there too", "FILE" },
+          "also write the figures to this file", "FILE" },
         { "qemu", 0, 0, G_OPTION_ARG_FILENAME, &qemu,
           "QEMU to use (QTEST_QEMU_BINARY)", "FILE" },
         { NULL }

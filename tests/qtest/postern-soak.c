@@ -191,21 +191,21 @@ int main(int argc, char **argv)
         { "migrations", 0, 0, G_OPTION_ARG_INT, &migrations,
           "how many (20)", "N" },
         { "seed", 0, 0, G_OPTION_ARG_INT, &seed,
-          "what they are made up from (1)", "N" },
+          "of the random tours (1)", "N" },
         { "tour", 0, 0, G_OPTION_ARG_INT, &first,
           "the first tour's number (0)", "N" },
         { "backend", 0, 0, G_OPTION_ARG_STRING, &backend,
-          "all guests' memory, see postern/soak-plan.c", "NAME" },
+          "kind of all guests' memory, see postern/soak-plan.c", "NAME" },
         { "trouble", 0, 0, G_OPTION_ARG_STRING, &trouble,
-          "all troubles, likewise", "NAME" },
+          "kind of all troubles, see postern/soak-plan.c", "NAME" },
         { "no-preempt", 0, 0, G_OPTION_ARG_NONE, &no_preempt,
-          "never with postcopy-preempt", NULL },
+          "do not use postcopy-preempt", NULL },
         { "qemu", 0, 0, G_OPTION_ARG_FILENAME, &qemu,
           "QEMU to use (QTEST_QEMU_BINARY)", "FILE" },
         { NULL }
     };
     g_autoptr(GOptionContext) context =
-        g_option_context_new("- migrate guests at random, with troubles");
+        g_option_context_new("- randomized migrations of guests, with failures");
     g_autoptr(GError) err = NULL;
 
     g_option_context_add_main_entries(context, entries, NULL);

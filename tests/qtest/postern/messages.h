@@ -22,7 +22,7 @@ char *watch_messages(void);
 /** has_said: do the last messages contain @what? */
 bool has_said(const char *what);
 
-/** messages_show_state: log the state of a VM that does not behave as expected */
+/** messages_show_state: log the state of a VM in which a wait has timed out */
 void messages_show_state(QTestState *who);
 
 #endif

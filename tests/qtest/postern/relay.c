@@ -80,7 +80,7 @@ static void *carry(void *opaque)
         direction->carried += len;
         g_mutex_unlock(&direction->relay->lock);
     }
-    /* An end on either side is passed on; after an error nobody reads there. */
+    /* Pass the end on to both sides; after an error, nothing is read there */
     shutdown(direction->to, SHUT_WR);
     shutdown(direction->from, SHUT_RD);
     g_mutex_lock(&direction->relay->lock);

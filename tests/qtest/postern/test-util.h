@@ -26,7 +26,7 @@
     do { \
         for (int polls_ = 0; !(condition); polls_++) { \
             if (polls_ >= (max)) { \
-                g_error("in vain: %s", #condition); \
+                g_error("never true: %s", #condition); \
             } \
             g_usleep(us); \
         } \
