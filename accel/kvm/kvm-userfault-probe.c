@@ -1,5 +1,5 @@
 /*
- * KVM userfault: try it on a scratch VM
+ * KVM userfault: does this host support it?
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -10,16 +10,19 @@
 #include <sys/ioctl.h>
 #include <linux/kvm.h>
 #include "qapi/error.h"
-#include "kvm-userfault.h"
+#include "system/kvm.h"
+#include "system/kvm_int.h"
+#include "system/kvm-userfault.h"
+#include "trace.h"
 
 #if defined(TARGET_I386)
-/* The page of the reset vector: a new vCPU fetches its first instruction */
+/* The page of the reset vector, where a new vCPU begins */
 #define PROBE_GPA 0xfffff000ull
 #endif
 
 #ifdef PROBE_GPA
 
-/* What a signal may interrupt is tried again, but not forever */
+/* How often KVM_RUN is repeated after a signal */
 #define PROBE_ATTEMPTS 100
 
 static bool probe_run(int vcpu_fd, const struct kvm_run *run, Error **errp)
@@ -34,9 +37,9 @@ static bool probe_run(int vcpu_fd, const struct kvm_run *run, Error **errp)
         run->exit_reason != KVM_EXIT_MEMORY_FAULT ||
         !(run->memory_fault.flags & KVM_MEMORY_EXIT_FLAG_USERFAULT) ||
         run->memory_fault.gpa != PROBE_GPA) {
-        error_setg(errp, "KVM userfault is announced by the host kernel, but a"
-                   " vCPU that touches a missing page does not exit for it"
-                   " (exit reason %u)", run->exit_reason);
+        error_setg(errp, "the host kernel announces KVM userfault, but a vCPU"
+                   " that accesses a missing page does not exit (exit reason"
+                   " %u)", run->exit_reason);
         return false;
     }
     return true;
@@ -54,7 +57,8 @@ static bool probe_vcpu(int kvm_fd, int vm_fd, Error **errp)
                    vcpu_fd, 0);
     }
     if (run == MAP_FAILED) {
-        error_setg_errno(errp, errno, "no vCPU to try KVM userfault with");
+        error_setg_errno(errp, errno,
+                         "cannot create a vCPU to probe KVM userfault");
     } else {
         ok = probe_run(vcpu_fd, run, errp);
         munmap(run, run_size);
@@ -65,7 +69,11 @@ static bool probe_vcpu(int kvm_fd, int vm_fd, Error **errp)
     return ok;
 }
 
-bool kvm_userfault_probe(int kvm_fd, Error **errp)
+/*
+ * Does the flag do what it promises?  Runs a vCPU of a scratch VM into a page
+ * that is marked missing.
+ */
+static bool kvm_userfault_probe(int kvm_fd, Error **errp)
 {
     size_t page_size = qemu_real_host_page_size();
     unsigned long bitmap = 1;
@@ -81,7 +89,8 @@ bool kvm_userfault_probe(int kvm_fd, Error **errp)
     bool ok = false;
 
     if (page == MAP_FAILED) {
-        error_setg_errno(errp, errno, "no memory to try KVM userfault with");
+        error_setg_errno(errp, errno,
+                         "cannot map memory to probe KVM userfault");
         return false;
     }
     region.userspace_addr = (uintptr_t)page;
@@ -91,7 +100,8 @@ bool kvm_userfault_probe(int kvm_fd, Error **errp)
     } while (vm_fd < 0 && errno == EINTR);
 
     if (vm_fd < 0) {
-        error_setg_errno(errp, errno, "no VM to try KVM userfault with");
+        error_setg_errno(errp, errno,
+                         "cannot create a VM to probe KVM userfault");
     } else if (ioctl(vm_fd, KVM_SET_USER_MEMORY_REGION2, &region) < 0) {
         error_setg_errno(errp, errno, "the host kernel refuses"
                          " KVM_MEM_USERFAULT");
@@ -108,10 +118,38 @@ bool kvm_userfault_probe(int kvm_fd, Error **errp)
 
 #else /* !PROBE_GPA */
 
-bool kvm_userfault_probe(int kvm_fd, Error **errp)
+static bool kvm_userfault_probe(int kvm_fd, Error **errp)
 {
     error_setg(errp, "KVM userfault is not supported for this target yet");
     return false;
 }
 
 #endif
+
+bool kvm_userfault_supported(Error **errp)
+{
+    static bool supported;
+    Error *reason = NULL;
+
+    /*
+     * A negative result is not cached: there may be no accelerator yet, or the
+     * probe may have failed for a temporary reason.
+     */
+    if (supported) {
+        return true;
+    }
+    if (!kvm_enabled()) {
+        error_setg(errp, "it needs the KVM accelerator");
+        return false;
+    }
+    if (!kvm_check_extension(kvm_state, KVM_CAP_USERFAULT)) {
+        error_setg(&reason, "the host kernel does not support KVM userfault"
+                   " (KVM_CAP_USERFAULT)");
+    } else {
+        kvm_userfault_probe(kvm_state->fd, &reason);
+    }
+    trace_kvm_userfault_supported(reason ? error_get_pretty(reason) : "yes");
+    supported = !reason;
+    error_propagate(errp, reason);
+    return supported;
+}

@@ -1,23 +1,23 @@
 /*
- * KVM userfault: bitmaps of missing pages for memslots, and their exits
+ * KVM userfault: bitmaps of missing pages for memslots, and exits for them
  *
- * While post-copy runs, each migrated RAMBlock has a bitmap with one bit a
- * host page, set while the page is missing.  A memslot that maps the block
- * shows KVM the part of that bitmap that it covers, so a page is cleared for
- * all slots that map it, in all address spaces, by one atomic operation.
+ * While post-copy runs, each migrated RAMBlock has a bitmap with one bit for
+ * each host page, which is set while the page is missing.  A memslot that maps
+ * the block gives KVM its part of that bitmap.  So one atomic operation clears
+ * the bit of a page for all slots that map it, in all address spaces.
  *
- * KVM wants the first bit of a slot to be the first bit of an unsigned long.
- * Sections of guest memory are cut into slots accordingly, whether or not there
- * is a migration, see kvm_userfault_cut().  Some slots still begin in the middle
- * of a word: the pages in front of a cut, sections of less than two words, and
- * memory of devices.  They have no bitmap: accesses to their pages go to
- * userfaultfd, as KVM's own do, and the bits of these pages are clear.
+ * KVM requires that the bitmap of a slot begins with an unsigned long.
+ * Sections of guest memory are cut into slots accordingly, whether or not
+ * there is a migration: see kvm_userfault_cut().  Some slots still begin in
+ * the middle of a word: the pages before a cut, sections of less than two
+ * words, and memory of devices.  These have no bitmap.  Accesses to their
+ * pages go to userfaultfd, as KVM's own accesses do, and the bits of these
+ * pages are clear.
  *
- * Bits only ever go from set to clear, in any order.
+ * Bits only change from set to clear, in any order.
  *
- * Lock order: BQL, kml_slots_lock.  The part of the page path that is here,
- * kvm_userfault_handle_exit() and kvm_userfault_page_placed(), takes neither,
- * nor any other lock; it reads under RCU.
+ * Lock order: BQL, kml_slots_lock.  The page path, kvm_userfault_handle_exit()
+ * and kvm_userfault_page_placed(), takes no lock; it reads under RCU.
  *
  * Follows the interface of KVM_MEM_USERFAULT as posted on the KVM list.
  *
@@ -52,22 +52,22 @@ typedef struct UserfaultBlock {
 
 typedef struct UserfaultState {
     struct rcu_head rcu;
-    GHashTable *blocks;         /* RAMBlock -> UserfaultBlock; never changes */
+    GHashTable *blocks;         /* RAMBlock -> UserfaultBlock; constant */
 } UserfaultState;
 
 /*
- * Set while memory is guarded.  Read under RCU or kml_slots_lock, written
- * under kml_slots_lock, and only by start and stop, of which there is never
- * more than one at a time.
+ * Set while memory is guarded.  Read under RCU or kml_slots_lock.  Written
+ * under kml_slots_lock by kvm_userfault_start() and _stop(), which never run
+ * at the same time.
  */
 static UserfaultState *userfault;
 
-/* Under kml_slots_lock: memslots get no bitmap any more, see stop */
+/* Memslots get no bitmap any more.  Under kml_slots_lock. */
 static bool userfault_ending;
 
 /*
- * Of the last start, for vCPUs that left KVM just before the end and for
- * kicks; never goes back to NULL.
+ * Of the last start.  Never reset to NULL: vCPUs that left KVM just before the
+ * end still use it, and so do kicks.
  */
 static const KVMUserfaultOps *userfault_ops;
 
@@ -82,9 +82,9 @@ static UserfaultBlock *userfault_block(UserfaultState *state, RAMBlock *rb)
 }
 
 /*
- * Clear without ordering among the bits, but after everything before: the
- * caller has made the pages visible.  Pairs with KVM's read of the bitmap in
- * front of its read of the page.  A huge page takes whole words at a time.
+ * Clears the bits in any order, but after all earlier writes: the caller has
+ * made the pages visible.  Pairs with KVM, which reads the bitmap before the
+ * page.
  */
 static void userfault_clear_bits(unsigned long *bitmap, size_t first,
                                  size_t npages)
@@ -92,7 +92,7 @@ static void userfault_clear_bits(unsigned long *bitmap, size_t first,
     bitmap_test_and_clear_atomic(bitmap, first, npages);
 }
 
-/* Called with kml_slots_lock held.  The answer never changes. */
+/* Called with kml_slots_lock held */
 static bool host_has_userfault(void)
 {
     static int has = -1;
@@ -103,7 +103,7 @@ static bool host_has_userfault(void)
     return has;
 }
 
-/* A memslot with guest_memfd gets no bitmap, so there is nothing to cut for */
+/* A memslot with guest_memfd gets no bitmap, so a cut would be of no use */
 static bool userfault_cuts(MemoryRegion *mr)
 {
     return host_has_userfault() && !memory_region_has_guest_memfd(mr) &&
@@ -151,7 +151,7 @@ bool kvm_userfault_set_region(struct kvm_userspace_memory_region2 *region,
     assert(first + npages <= block->npages);
 
     if (first % BITS_PER_LONG) {
-        /* No access to these pages exits any more, through any slot */
+        /* From now on, accesses to these pages exit through no slot */
         userfault_clear_bits(block->bitmap, first, npages);
         return false;
     }
@@ -161,8 +161,8 @@ bool kvm_userfault_set_region(struct kvm_userspace_memory_region2 *region,
 }
 
 /*
- * Hand every memslot to the kernel again, in one step for each address space
- * where the kernel can do that; else also after one that failed.  Returns the
+ * Set all memslots again.  Does so in one step for each address space if the
+ * kernel supports that; otherwise one by one, also after an error.  Returns the
  * first error.  Called with kml_slots_lock held.
  */
 static int userfault_update_slots(void)
@@ -202,7 +202,7 @@ static UserfaultBlock *userfault_block_new(RAMBlock *rb,
     size_t page_size = qemu_real_host_page_size();
     UserfaultBlock *block = g_new0(UserfaultBlock, 1);
 
-    /* The block may grow up to its maximum; what is new is not missing */
+    /* The block may grow up to its maximum length; new pages are not missing */
     memory_region_ref(rb->mr);
     block->rb = rb;
     block->npages = DIV_ROUND_UP(rb->max_length, page_size);
@@ -282,16 +282,16 @@ bool kvm_userfault_stop(void)
 {
     UserfaultState *state = qatomic_read(&userfault);
 
-    /* Without KVM there is not even a lock */
+    /* Without KVM, kml_slots_lock is not initialized */
     if (!state) {
         return true;
     }
     WITH_QEMU_LOCK_GUARD(&kml_slots_lock) {
         userfault_ending = true;
         /*
-         * KVM may be out of memory.  Then, and it has been reported, it goes
-         * on reading the bitmaps of some or all slots, which must stay, and
-         * their bits must go on being cleared.
+         * KVM may be out of memory, which has been reported.  Then it still
+         * reads the bitmaps of some slots: they must stay, and their bits must
+         * still be cleared.
          */
         if (userfault_update_slots() < 0) {
             return false;
@@ -305,13 +305,14 @@ bool kvm_userfault_stop(void)
 }
 
 /*
- * Which page of which guarded block is at @gpa?  NULL when the guarding ended
- * or the memory map changed after the exit.  Called in an RCU read section.
+ * Returns the guarded block at @gpa, and the page in @offset.  Returns NULL if
+ * the guarding ended or the memory map changed after the exit.  Called in an
+ * RCU read section.
  */
 static RAMBlock *userfault_translate(hwaddr gpa, MemTxAttrs attrs,
                                      ram_addr_t *offset)
 {
-    /* x86: address space 1 is what SMM sees, and SMM sets attrs.secure */
+    /* x86: SMM has address space 1, and sets attrs.secure */
     int as_id = attrs.secure && kvm_state->nr_as > 1 ? 1 : 0;
     hwaddr xlat, len = 1;
     UserfaultBlock *block;
@@ -336,7 +337,7 @@ int kvm_userfault_handle_exit(CPUState *cpu, MemTxAttrs attrs)
         trace_kvm_userfault_exit(cpu->cpu_index, gpa, rb ? rb->idstr : "none",
                                  rb ? offset : 0);
         if (!rb || !ops->begin(cpu, rb, offset)) {
-            /* The guest will see what is there now */
+            /* The guest repeats its access */
             return 0;
         }
     }
@@ -351,32 +352,4 @@ void kvm_userfault_kick_vcpu_thread(CPUState *cpu)
     if (ops) {
         ops->kick(cpu);
     }
-}
-
-bool kvm_userfault_supported(Error **errp)
-{
-    static bool supported;
-    Error *reason = NULL;
-
-    /*
-     * No "no" is remembered: the accelerator may not be there yet, or what the
-     * probe needs may have been missing for a moment only.
-     */
-    if (supported) {
-        return true;
-    }
-    if (!kvm_enabled()) {
-        error_setg(errp, "it needs the KVM accelerator");
-        return false;
-    }
-    if (!kvm_check_extension(kvm_state, KVM_CAP_USERFAULT)) {
-        error_setg(&reason, "the host kernel lacks KVM userfault"
-                   " (KVM_CAP_USERFAULT)");
-    } else {
-        kvm_userfault_probe(kvm_state->fd, &reason);
-    }
-    trace_kvm_userfault_supported(reason ? error_get_pretty(reason) : "yes");
-    supported = !reason;
-    error_propagate(errp, reason);
-    return supported;
 }

@@ -1,7 +1,7 @@
 /*
- * vhost-user: where a back end has the guest's memory, for post-copy
+ * vhost-user: where a back end has mapped guest memory, for post-copy
  *
- * Lock order: BQL, then the lock of shared userfaultfds.
+ * Lock order: BQL, postcopy_shared_mutex.
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -14,7 +14,6 @@
 #include "qemu/lockable.h"
 #include "exec/ramblock.h"
 #include "hw/virtio/vhost-user-postcopy.h"
-#include "migration/migration.h"
 #include "trace.h"
 
 struct VhostUserPostcopyRegion {
@@ -30,7 +29,6 @@ void vhost_user_postcopy_map_update(VhostUserPostcopyMap *map,
                                     const ram_addr_t *rb_offsets,
                                     const uint64_t *client_bases)
 {
-    MigrationIncomingState *mis = migration_incoming_get_current();
     VhostUserPostcopyMap old, new = {};
 
     if (mem) {
@@ -47,11 +45,19 @@ void vhost_user_postcopy_map_update(VhostUserPostcopyMap *map,
             };
         }
     }
-    WITH_QEMU_LOCK_GUARD(&mis->postcopy_remote_fds_mutex) {
+    WITH_QEMU_LOCK_GUARD(&postcopy_shared_mutex) {
         old = *map;
         *map = new;
     }
     g_free(old.regions);
+}
+
+int vhost_user_postcopy_map_updated(VhostUserPostcopyMap *map, int ret)
+{
+    if (ret < 0) {
+        vhost_user_postcopy_map_update(map, NULL, NULL, NULL, NULL);
+    }
+    return ret;
 }
 
 void vhost_user_postcopy_map_free(VhostUserPostcopyMap *map)
@@ -63,7 +69,7 @@ void vhost_user_postcopy_map_free(VhostUserPostcopyMap *map)
 uint64_t vhost_user_postcopy_map_base(const VhostUserPostcopyMap *map,
                                       const RAMBlock *rb, ram_addr_t rb_offset)
 {
-    /* With the BQL it does not change */
+    /* The BQL keeps the map from changing */
     for (unsigned i = 0; i < map->nregions; i++) {
         const VhostUserPostcopyRegion *region = &map->regions[i];
 
@@ -92,7 +98,7 @@ int vhost_user_postcopy_fault(VhostUserPostcopyMap *map,
                                                 region->rb_offset + offset);
         }
     }
-    error_report("%s: no region has the address 0x%" PRIx64 " of a fault",
+    error_report("%s: fault at 0x%" PRIx64 ", which is in no region",
                  pcfd->idstr, fault_addr);
     return -1;
 }

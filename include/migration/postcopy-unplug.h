@@ -1,5 +1,5 @@
 /*
- * Post-copy destination: devices whose memory is still coming stay
+ * Post-copy destination: no unplug of devices whose memory is still migrated
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -16,13 +16,12 @@
  * @dev: the device
  * @errp: set if not
  *
- * On a destination in post-copy, memory of @dev or of a device below it may be
- * among what the source still sends.  Without the device, the name of that
- * memory is unknown, the stream cannot be loaded any more, and no recovery
- * helps.
+ * On a destination in post-copy, the source may still send memory of @dev or
+ * of a device on its buses.  Without the device, the name of that memory is
+ * unknown: the stream cannot be loaded any more, not even after a recovery.
  *
  * Context: BQL held.
- * Returns: true if no memory would be missed.
+ * Returns: true if all memory of these devices has arrived.
  */
 bool migration_incoming_may_unplug(DeviceState *dev, Error **errp);
 
@@ -30,11 +29,11 @@ bool migration_incoming_may_unplug(DeviceState *dev, Error **errp);
  * migration_incoming_may_eject: may the guest eject a device now?
  * @dev: the device
  *
- * As migration_incoming_may_unplug().  If the guest was asked to eject @dev, an
- * event says that it stays, and it can be asked again.
+ * As migration_incoming_may_unplug().  If the guest had been asked to eject
+ * @dev, sends DEVICE_UNPLUG_GUEST_ERROR, and the guest can be asked again.
  *
  * Context: BQL held.
- * Returns: true if no memory would be missed.
+ * Returns: true if all memory of these devices has arrived.
  */
 bool migration_incoming_may_eject(DeviceState *dev);
 

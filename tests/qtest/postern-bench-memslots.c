@@ -1,10 +1,10 @@
 /*
- * Postern's benchmark of memory regions: what it costs to map, move and unmap
- * many of them, next to many, with pristine upstream QEMU (but for the device
- * that does it), with ours, and with ours without lists of changes
+ * Postern's benchmark of memory regions: the time to map, move and unmap one or
+ * all of many regions
  *
- * Prints a line of JSON for each figure; scripts/bench/bench.py makes tables
- * of them.
+ * Compares upstream's QEMU with only our memory-testdev added, our QEMU, and
+ * our QEMU without lists of changes.  Prints a line of JSON for each figure;
+ * scripts/bench/bench.py makes tables of them.
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -18,7 +18,7 @@
 
 #define STEP_TIMEOUT_S 900
 
-/* Upstream takes long for one change, and one by one with many regions */
+/* Limits for upstream, which is slow with many regions */
 #define UPSTREAM_SINGLES 20
 #define UPSTREAM_MAX_ONE_BY_ONE 509
 
@@ -26,7 +26,7 @@ typedef struct Side {
     const char *name;
     const char *binary;         /* environment variable */
     const char *accel;
-    int singles;                /* changes of one region that make a figure */
+    int singles;                /* changes of one region for a figure */
     int max_slots;
     int max_one_by_one;
 } Side;
@@ -41,8 +41,8 @@ static struct {
 static char *directory;
 
 /*
- * Firmware that does nothing but count, all the time.  One that boots would mostly
- * wait for the BQL while memory changes.
+ * Firmware that only counts.  A guest that boots would mostly wait for the BQL
+ * while memory changes.
  */
 #define COUNTER 0x7e00
 #define POLL_US 10000
@@ -78,7 +78,7 @@ static QTestState *start(const Side *side, unsigned int slots)
     g_autofree char *guest = path ? g_strdup_printf("-bios %s", path) :
                                     g_strdup("-S");
     QTestState *qts;
-    /* One address space in KVM: another one would have as many memslots */
+    /* With SMM, KVM would have a second address space with as many memslots */
     g_autofree char *options = g_strdup_printf(
         "-machine q35,smm=off -accel %s -nodefaults -m 64 %s"
         " -device memory-testdev,id=dev,x-allow=on,regions=%u",
@@ -100,7 +100,7 @@ static void print(const Side *side, const char *op, unsigned int slots,
     fflush(stdout);
 }
 
-/* The same for @count regions from @first on; returns how long it took */
+/* Do @action to @count regions from @first on; returns its time */
 static uint64_t change(QTestState *qts, bool transaction, const char *action,
                        unsigned int first, unsigned int count, uint64_t offset)
 {
@@ -112,8 +112,8 @@ static uint64_t change(QTestState *qts, bool transaction, const char *action,
 }
 
 /*
- * After some rest, the kernel's next grace period waits for a tick of the
- * clock. That is not what changes are compared by, so there are some before.
+ * After an idle time, the kernel's next grace period waits for a tick of the
+ * clock.  A few changes before a measurement keep that out of it.
  */
 static void wake(QTestState *qts)
 {
@@ -123,7 +123,7 @@ static void wake(QTestState *qts)
     }
 }
 
-/* Two changes in turn, one by one; returns how long one of them took */
+/* Do two changes in turn, one by one; returns the mean time of one */
 static uint64_t single(const Side *side, QTestState *qts, const char *there,
                        const char *back)
 {
@@ -138,7 +138,7 @@ static uint64_t single(const Side *side, QTestState *qts, const char *there,
     return testdev_run(qts, side->singles, false, steps->str) / side->singles;
 }
 
-/* Other memory in the place of half of the regions, that of the other half */
+/* Replace half of the regions by the other half */
 static uint64_t replace_half(QTestState *qts, unsigned int half)
 {
     g_autofree char *steps = g_strdup_printf(
@@ -216,13 +216,13 @@ static void parse_arguments(int argc, char **argv)
 {
     static const GOptionEntry entries[] = {
         { "slots", 0, 0, G_OPTION_ARG_STRING, &arguments.slots,
-          "how many regions", "N,..." },
+          "numbers of regions", "N,..." },
         { "upstream-max", 0, 0, G_OPTION_ARG_INT, &arguments.upstream_max,
-          "not more with upstream (1900)", "N" },
+          "the most regions for upstream (1900)", "N" },
         { "run", 0, 0, G_OPTION_ARG_NONE, &arguments.run,
-          "a vCPU runs meanwhile", NULL },
+          "run a vCPU meanwhile", NULL },
         { "reverse", 0, 0, G_OPTION_ARG_NONE, &arguments.reverse,
-          "the last one first", NULL },
+          "measure in reverse order", NULL },
         { NULL }
     };
     g_autoptr(GOptionContext) context = g_option_context_new(NULL);

@@ -1,14 +1,16 @@
 /*
- * Postern's benchmark of post-copy: pristine upstream QEMU against ours, on the
- * same host, with the same guest
+ * Postern's benchmark of post-copy: upstream's QEMU against ours, on the same
+ * host, with the same guest
  *
  * Prints a line of JSON for each migration; scripts/bench/bench.py makes
- * tables of them.  Each side has a guest of its own, which goes from one VM to
- * the next; while one migrates, the other is stopped.  With --walk the guest
- * has a fixed work, each page once, and what counts is the processor time that
- * the destination takes for it; else it goes on at random, and what counts is
- * how long its accesses waited.  A walk is made without KVM's async page faults:
- * where instructions are counted, a guest that has them goes round for ever.
+ * tables of them.  Each side has its own guest, which migrates from VM to VM.
+ * While one migrates, the other is stopped.
+ *
+ * With --walk, the guest does a fixed work: it uses each page once.  The
+ * result is the processor time of the destination for that.  Otherwise the
+ * guest uses pages at random, and the result is how long its accesses waited.
+ * A walk is made without KVM's async page faults: a guest with them spins for
+ * ever if time is counted in instructions.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -21,10 +23,10 @@
 #include "qobject/qdict.h"
 
 enum {
-    TIMEOUT_S = 600,            /* of a wait; instructions are counted slowly */
+    TIMEOUT_S = 600,            /* long, as counting instructions is slow */
     STEP_TIMEOUT_S = 900,
     FIRST_PORT = 30000,
-    WALK_PAGES_PER_S = 1,       /* sent unasked, or as few as QEMU can */
+    WALK_PAGES_PER_S = 1,       /* not requested; or as few as QEMU can send */
 };
 
 #define ALIVE_OPS 500
@@ -49,7 +51,7 @@ static PosternVMConfig config;
 static char *directory;
 static unsigned migrations;     /* made so far */
 
-/* One migration; see print_result() for what each is */
+/* The result of one migration; see print_result() */
 typedef struct Result {
     PosternGuestWaits waits;
     int64_t postcopy_us;
@@ -78,7 +80,7 @@ static void set_delay(unsigned delay_us)
     }
 }
 
-/* Processor time of a QEMU with all its threads, and its guest, so far */
+/* Processor time so far of a QEMU with all its threads and its guest */
 static uint64_t cpu_ns(PosternVM *vm)
 {
     struct timespec ts;
@@ -109,7 +111,7 @@ static int64_t wait_resumed(PosternVM *dst)
     return us;
 }
 
-/* When its last page was there */
+/* When its last page had arrived */
 static int64_t wait_completed(PosternVM *dst)
 {
     int64_t us;
@@ -139,7 +141,7 @@ static void events_on(PosternVM *vm, Error **errp)
                    "    { 'capability': 'events', 'state': true } ] } }");
 }
 
-/* As the source has counted them */
+/* The source's number of page requests */
 static uint64_t page_requests(PosternVM *src)
 {
     Error *err = NULL;
@@ -153,7 +155,7 @@ static uint64_t page_requests(PosternVM *src)
     return requests;
 }
 
-/* With a fixed work: what the destination took for it */
+/* Measure the destination's processor time for a walk */
 static void walk(PosternVM *src, PosternVM *dst, Result *result, Error **errp)
 {
     uint64_t dst_ns = cpu_ns(dst), requested = page_requests(src);
@@ -161,14 +163,14 @@ static void walk(PosternVM *src, PosternVM *dst, Result *result, Error **errp)
     if (postern_guest_walk(dst, TIMEOUT_S, &result->pages, errp)) {
         result->dst_cpu_ns = cpu_ns(dst) - dst_ns;
         result->requested = page_requests(src) - requested;
-        /* The rest, at full speed */
+        /* Send the rest at full speed */
         postern_vm_run(src, errp,
                        "{ 'execute': 'migrate-set-parameters', 'arguments': {"
                        "    'max-postcopy-bandwidth': 0 } }");
     }
 }
 
-/* Wait for both ends; what was measured is what it is called */
+/* Wait for both sides, and check that the right mechanism was measured */
 static void complete(PosternVM *src, PosternVM *dst, Side side,
                      const PosternMigrateOptions *options)
 {
@@ -242,11 +244,13 @@ static PosternVM *migrate(PosternVM *src, Side side, bool preempt,
 }
 
 /*
- * Of accesses that waited, from just before the switch to just after the last
- * page: how many, how long together, p50 and p99; the guest's operations
- * meanwhile, and how long that was on its clock; the time from when it runs on
- * the destination to the last page.  Or of a walk: its pages, and the processor
- * time of the destination, its guest included, for it.
+ * From just before the switch to just after the last page: the number of
+ * accesses that waited, the sum, median and 99th percentile of their times,
+ * the number of the guest's operations, and the time on its clock.  Then the
+ * time from when the guest runs on the destination to the last page.
+ *
+ * Of a walk: its pages, the destination's processor time, including the guest,
+ * and the number of requests.
  */
 static void print_result(Side side, bool preempt, unsigned limit_mib,
                          unsigned delay_us, const Result *result)
@@ -312,9 +316,9 @@ static PosternVM *boot(Side side)
 }
 
 /*
- * For a walk: upstream's source does not send what was asked for beyond the
- * limit for what was not, but goes round until the next period, and would be
- * all that is measured.  So the source is ours always.
+ * For a walk, the source is always ours.  Upstream's source does not send
+ * requested pages beyond the limit for other pages, but spins until the next
+ * period, and that would be all that is measured.
  */
 static PosternVM *come_home(PosternVM *vm)
 {
@@ -415,17 +419,17 @@ static void parse_arguments(int argc, char **argv)
         { "postern", 0, 0, G_OPTION_ARG_FILENAME, &arguments.qemu[OURS],
           "our QEMU", "FILE" },
         { "vcpus", 0, 0, G_OPTION_ARG_STRING, &arguments.vcpus,
-          "how many (1,2,4,8)", "LIST" },
+          "numbers of vCPUs (1,2,4,8)", "LIST" },
         { "delays", 0, 0, G_OPTION_ARG_STRING, &arguments.delays,
-          "of the network, each way (0,30,1000)", "LIST" },
+          "of the network, each way, in us (0,30,1000)", "LIST" },
         { "limits", 0, 0, G_OPTION_ARG_STRING, &arguments.limits,
-          "for pages sent unasked, in MiB/s, 0: none (0,8)", "LIST" },
+          "for pages not requested, in MiB/s, 0: none (0,8)", "LIST" },
         { "memory", 0, 0, G_OPTION_ARG_INT, &arguments.memory_mib,
           "the guest's memory (256)", "MIB" },
         { "percent", 0, 0, G_OPTION_ARG_INT, &arguments.percent,
-          "of it that the guest uses (50)", "N" },
+          "part of it that the guest uses (50)", "N" },
         { "round", 0, 0, G_OPTION_ARG_INT, &arguments.round,
-          "which round this is (1)", "N" },
+          "number of this round (1)", "N" },
         { "wait", 0, 0, G_OPTION_ARG_INT, &arguments.wait_us,
           "an access of the guest that takes as long is taken for one that "
           "waited for a page (500)", "US" },

@@ -1,10 +1,10 @@
 /*
- * Postern's demo: migrate one running guest twice by post-copy, first with
- * userfaultfd and then with KVM userfault, and compare; with --rounds, do so
- * several times, each time in the other order
+ * Postern's demo: migrate a running guest by post-copy, first with userfaultfd
+ * and then with KVM userfault, and compare the two; with --rounds, several
+ * times in alternating order
  *
- * A program and not a test case: it reports figures, and the first thing that
- * goes wrong ends it with a one-line reason.  Nothing in it waits for ever.
+ * It reports figures, and ends on the first error with a one-line reason.  All
+ * its waits have a limit.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -18,27 +18,24 @@
 #include "qobject/qdict.h"
 #include "qobject/qjson.h"
 
-/*
- * On an emulated host with one CPU each of these takes a few seconds; the
- * limits are for a busy machine and for when something hangs.
- */
+/* Each takes a few seconds on an idle emulated host with one CPU */
 enum {
     BOOT_TIMEOUT_S = 120,
     MIGRATE_TIMEOUT_S = 120,
     ALIVE_TIMEOUT_S = 60,
     SWEEP_TIMEOUT_S = 120,
-    STEP_TIMEOUT_S = 200,       /* longer than all that a step waits for */
+    STEP_TIMEOUT_S = 200,       /* longer than the timeouts within a step */
 };
 
-/* Work on each vCPU that shows that it runs and is not stuck in one fault */
+/* A vCPU that has done so many operations is not stuck in a fault */
 #define ALIVE_OPS 2000
 
-/* Fewer KVM exits than this would not show that vCPU faults go that way. */
+/* Fewer KVM exits would not prove that vCPU faults come as exits */
 #define MIN_KVM_EXITS 100
 
 /*
- * KVM writes a vCPU's clock page and a few others by itself, through
- * userfaultfd.  More than one in so many faults would be the guest's.
+ * KVM itself writes a vCPU's clock page and a few others, through userfaultfd.
+ * If more than one in so many faults came that way, some would be the guest's.
  */
 #define MAX_HOST_RATIO 20
 
@@ -97,7 +94,7 @@ static bool is_kvm(const PosternRun *run)
     return g_str_equal(run->mechanism, "kvm-userfault");
 }
 
-/* Migrates the guest from @src, which is ended, to a new VM. */
+/* Migrates the guest from @src to a new VM, and stops @src */
 static PosternVM *migrate(PosternVM *src, PosternRun *run)
 {
     g_autofree char *socket = socket_path(run);
@@ -181,7 +178,7 @@ static char *verdict(void)
     return NULL;
 }
 
-/* Alternate: what changes with time then is not taken for a difference */
+/* Alternate, so that a drift over time does not look like a difference */
 static void plan(unsigned rounds)
 {
     nruns = 2 * rounds;
@@ -207,9 +204,9 @@ static void parse_arguments(int argc, char **argv)
         { "vcpus", 0, 0, G_OPTION_ARG_INT, &vcpus,
           "the guest's vCPUs (2)", "N" },
         { "rounds", 0, 0, G_OPTION_ARG_INT, &rounds,
-          "migrate twice that many times (1)", "N" },
+          "number of rounds of two migrations (1)", "N" },
         { "json", 0, 0, G_OPTION_ARG_FILENAME, &json_file,
-          "write the figures there too", "FILE" },
+          "also write the figures to this file", "FILE" },
         { "qemu", 0, 0, G_OPTION_ARG_FILENAME, &qemu,
           "QEMU to use (QTEST_QEMU_BINARY)", "FILE" },
         { NULL }

@@ -1,9 +1,9 @@
 /*
- * Postern's soak: guests that check each word of their memory, migrated again
- * and again, at random, with all that may happen to a network
+ * Postern's soak: randomized migrations of guests that check each word of their
+ * memory, with failures of the network
  *
- * Each tour, a guest and a few migrations, is a process of its own, so that
- * one that dies or hangs is counted, and the others go on.
+ * Each tour, a guest and a few migrations, has its own process, so that a tour
+ * that dies or hangs counts as failed, and the others continue.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -14,7 +14,7 @@
 #include "postern/program.h"
 #include "postern/soak.h"
 
-/* More than what all waits of a tour's step may take together */
+/* More than the sum of all timeouts of a leg */
 #define LEG_LIMIT_S 400
 
 /* For guests of 256 MiB on both sides */
@@ -25,7 +25,7 @@ static char *backend, *trouble;
 static gboolean no_preempt;
 static PosternSoakCounts *counts;
 
-/* QEMU has died: this tour is over */
+/* QEMU has died: end this tour */
 static void on_abort(int signum)
 {
     _exit(EXIT_FAILURE);
@@ -48,7 +48,7 @@ static void G_NORETURN tour_main(const PosternTour *tour,
     _exit(ok ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
-/* True when it ended by itself within its time, and well */
+/* Returns true if the tour succeeded within its time */
 static bool tour_wait(pid_t child, unsigned limit_s, bool *hung)
 {
     int64_t deadline = g_get_monotonic_time() + limit_s * G_TIME_SPAN_SECOND;
@@ -132,7 +132,7 @@ static int huge_pages(const char *name)
     return g_file_get_contents(path, &text, NULL, NULL) ? atoi(text) : 0;
 }
 
-/* Where there are none, the tours with huge pages would fail */
+/* Without these, tours with huge pages would fail */
 static void reserve_huge_pages(void)
 {
     FILE *file = fopen(HUGE_PAGES_PATH "nr_hugepages", "r+");
@@ -148,7 +148,7 @@ static void reserve_huge_pages(void)
     }
 }
 
-/* A tour's QEMUs may still be on their way out; the next wants their pages. */
+/* The previous tour's QEMUs may still be exiting with their huge pages */
 static void wait_for_huge_pages(void)
 {
     for (int i = 0; i < 600 && huge_pages("free_hugepages") < HUGE_PAGES;
@@ -191,21 +191,21 @@ int main(int argc, char **argv)
         { "migrations", 0, 0, G_OPTION_ARG_INT, &migrations,
           "how many (20)", "N" },
         { "seed", 0, 0, G_OPTION_ARG_INT, &seed,
-          "what they are made up from (1)", "N" },
+          "of the random tours (1)", "N" },
         { "tour", 0, 0, G_OPTION_ARG_INT, &first,
           "the first tour's number (0)", "N" },
         { "backend", 0, 0, G_OPTION_ARG_STRING, &backend,
-          "all guests' memory, see postern/soak-plan.c", "NAME" },
+          "kind of all guests' memory, see postern/soak-plan.c", "NAME" },
         { "trouble", 0, 0, G_OPTION_ARG_STRING, &trouble,
-          "all troubles, likewise", "NAME" },
+          "kind of all troubles, see postern/soak-plan.c", "NAME" },
         { "no-preempt", 0, 0, G_OPTION_ARG_NONE, &no_preempt,
-          "never with postcopy-preempt", NULL },
+          "do not use postcopy-preempt", NULL },
         { "qemu", 0, 0, G_OPTION_ARG_FILENAME, &qemu,
           "QEMU to use (QTEST_QEMU_BINARY)", "FILE" },
         { NULL }
     };
     g_autoptr(GOptionContext) context =
-        g_option_context_new("- migrate guests at random, with troubles");
+        g_option_context_new("- randomized migrations of guests, with failures");
     g_autoptr(GError) err = NULL;
 
     g_option_context_add_main_entries(context, entries, NULL);

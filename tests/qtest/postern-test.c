@@ -1,10 +1,10 @@
 /*
- * QTest testcases for post-copy with KVM userfault
+ * Postern's test cases that need KVM: post-copy and memslots
  *
  * The guest is that of migration-test: a boot sector that walks through
- * 100 MiB and increments a byte in each page, so that a page lost or stale is
- * found (walker.h).  KVM is needed: run it in the testbed.  The neighbours' cases boot
- * Linux, of which the environment has to say where it is.
+ * 100 MiB and increments a byte in each page, so that lost and stale pages are
+ * found (walker.h).  The group memory-users boots Linux instead; environment
+ * variables say where it is.  Run this in the testbed.
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -19,7 +19,7 @@ int main(int argc, char **argv)
     MigrationTestEnv *env;
     int ret;
 
-    /* The relay writes to processes that are killed */
+    /* The relay writes to sockets of killed processes */
     signal(SIGPIPE, SIG_IGN);
     g_test_init(&argc, &argv, NULL);
     env = migration_get_env();
@@ -31,12 +31,12 @@ int main(int argc, char **argv)
 
     add_capability_cases(env);
     add_postcopy_cases();
-    add_memory_cases();
-    add_trouble_cases();
-    add_end_cases();
-    add_life_cases();
+    add_memory_backends_cases();
+    add_stream_errors_cases();
+    add_completion_errors_cases();
+    add_vm_lifecycle_cases();
     add_slot_changes_cases();
-    add_neighbours_cases();
+    add_memory_users_cases();
     add_memslot_limits_cases();
 
     ret = g_test_run();

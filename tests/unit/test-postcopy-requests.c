@@ -1,5 +1,5 @@
 /*
- * Unit tests of migration/postcopy-requests.c: many threads, one real stream
+ * Unit tests of migration/postcopy/requests.c: many threads, one real stream
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -15,9 +15,9 @@
 #include "io/channel-socket.h"
 #include "qapi/error.h"
 #include "../migration/migration.h"
-#include "../migration/postcopy-faults.h"
 #include "../migration/postcopy-ram.h"
-#include "../migration/postcopy-requests.h"
+#include "../migration/postcopy/faults.h"
+#include "../migration/postcopy/requests.h"
 #include "../migration/qemu-file.h"
 #include "../migration/ram.h"
 
@@ -34,7 +34,7 @@ static int source;              /* the other end of the return path */
 static unsigned sent;
 static ram_addr_t received;     /* all pages of block_a below it */
 
-/* What the tested code takes from elsewhere in QEMU */
+/* Functions of QEMU that the tested code calls */
 
 const char *qemu_ram_get_idstr(RAMBlock *rb)
 {
@@ -62,7 +62,7 @@ void postcopy_faults_requested(void)
     qatomic_inc(&sent);
 }
 
-/* A stream, and the end at which the tests read what the source would */
+/* A stream; the tests read it in place of the source */
 
 static void stream_open(void)
 {
@@ -157,7 +157,7 @@ static bool source_has_data(void)
     return g_poll(&pfd, 1, 0) == 1;
 }
 
-/* The wire format; a block is named when it is not the one before */
+/* The wire format; a request names its block if the previous one had another */
 static void test_format(void)
 {
     begin();
@@ -182,7 +182,7 @@ static void test_format(void)
     end();
 }
 
-/* What was pushed goes out with the next send, in the order of its coming */
+/* The next send sends all requests in the order in which they were pushed */
 static void test_order(void)
 {
     begin();
@@ -197,7 +197,7 @@ static void test_order(void)
     end();
 }
 
-/* A page that came by itself is not asked for */
+/* A page that has arrived is not requested */
 static void test_received(void)
 {
     begin();
@@ -209,14 +209,16 @@ static void test_received(void)
     end();
 }
 
-/* Nobody reads: no request waits; when someone does, all come */
+/*
+ * While nobody reads the stream, no requester waits; later all requests arrive
+ */
 static void test_stalled(void)
 {
     begin();
     for (int i = 0; i < MANY; i++) {
         request(&block_a, (ram_addr_t)i * PAGE);
     }
-    /* Some got no further than to the list, or this has shown nothing */
+    /* Some requests must still be on the list, or this would test nothing */
     g_assert_cmpint(qatomic_read(&sent), <, MANY);
     for (int i = 0; i < MANY; i++) {
         assert_request(i ? "" : "a", (ram_addr_t)i * PAGE, PAGE);
@@ -225,7 +227,7 @@ static void test_stalled(void)
     end();
 }
 
-/* The stream is in use for something else: likewise */
+/* While the stream's lock is held, no requester waits */
 static void test_busy(void)
 {
     begin();
@@ -239,7 +241,7 @@ static void test_busy(void)
     end();
 }
 
-/* Nothing goes into a stream that is broken, or is being recovered */
+/* Nothing is sent while the stream is broken or being recovered */
 static void test_broken(void)
 {
     static const MigrationStatus states[] = {
@@ -268,7 +270,7 @@ static void test_broken(void)
     end();
 }
 
-/* The other end is gone, and nobody has noticed yet */
+/* The other end has closed the stream, and nobody has noticed yet */
 static void test_hangup(void)
 {
     begin();
@@ -276,12 +278,12 @@ static void test_hangup(void)
     for (int i = 0; i < MANY; i++) {
         request(&block_a, (ram_addr_t)i * PAGE);
     }
-    /* That is how others come to know of it */
+    /* Other threads notice it by this */
     g_assert_cmpint(qemu_file_get_error(mis.to_src_file), !=, 0);
     end();
 }
 
-/* Stopping does not wait for what cannot be sent, if the stream is shut */
+/* If the stream is shut down, stopping does not wait for unsent requests */
 static void test_stop_stalled(void)
 {
     begin();
@@ -295,7 +297,7 @@ static void test_stop_stalled(void)
 #define THREADS 8
 #define REQUESTS_EACH 20000
 
-/* Odd threads put them into the stream themselves, as others than vCPUs do */
+/* Odd threads write to the stream directly, as threads other than vCPUs do */
 static void *requester(void *opaque)
 {
     ram_addr_t first = (uintptr_t)opaque * REQUESTS_EACH;
@@ -312,7 +314,7 @@ static void *requester(void *opaque)
     return NULL;
 }
 
-/* Each request of each thread comes once, and those of a thread in order */
+/* Each request arrives once, and those of a thread in order */
 static void test_threads(void)
 {
     QemuThread threads[THREADS];

@@ -1,5 +1,5 @@
 /*
- * Unit tests of what post-copy measures: faults, latencies, blocktime
+ * Unit tests of post-copy's statistics: faults, latencies, blocktime
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -9,8 +9,8 @@
 #include "qemu/osdep.h"
 #include "qemu/host-utils.h"
 #include "qapi/qapi-types-migration.h"
-#include "../migration/postcopy-blocktime.h"
-#include "../migration/postcopy-fault-stats.h"
+#include "../migration/postcopy/blocktime.h"
+#include "../migration/postcopy/fault-stats.h"
 
 #define MAX_CPUS 4
 #define MS 1000000ll
@@ -23,7 +23,7 @@ static PostcopyFaultInfo *query(void)
     return info;
 }
 
-/* Before the first post-copy there is nothing to tell */
+/* Before the first post-copy there are no statistics */
 static void test_none(void)
 {
     g_assert(!postcopy_fault_stats_query());
@@ -107,7 +107,7 @@ static void test_percentiles(void)
         qapi_free_PostcopyFaultInfo(info);
     }
 
-    /* Steps that are spread evenly give what is right */
+    /* With evenly spread latencies, interpolation is exact */
     postcopy_fault_stats_reset(POSTCOPY_FAULT_MECHANISM_KVM_USERFAULT);
     for (int i = 1; i < 1 << 14; i++) {
         postcopy_fault_stats_served(i % MAX_CPUS, POSTCOPY_FAULT_KVM, i);
@@ -146,7 +146,7 @@ static void test_histogram(void)
         }
         g_assert_cmpint(l->value->count, >, 0);
         g_assert_cmpint(l->value->count, ==, count);
-        /* Four steps a power of two */
+        /* Four steps for each power of two */
         g_assert_cmpuint(step, <, ARRAY_SIZE(steps));
         g_assert_cmpuint(l->value->max_ns, ==, steps[step++]);
         total += count;
@@ -204,14 +204,14 @@ static void test_blocktime_overlap(void)
     postcopy_blocktime_begin(0, c, 50 * MS);
     postcopy_blocktime_end(0, c, 60 * MS);
     assert_blocktime(13, 33, 22);
-    /* Whoever still waits is not counted yet */
+    /* A wait counts only when it has ended */
     postcopy_blocktime_begin(1, a, 60 * MS);
     assert_blocktime(13, 33, 22);
     postcopy_blocktime_reset(2, 2);
     assert_blocktime(0, 0, 0);
 }
 
-/* A page that it no longer waits for, and those whose time nobody measures */
+/* Pages that the vCPU does not wait for any more, and vCPUs not measured */
 static void test_blocktime_others(void)
 {
     void *a = (void *)1, *b = (void *)2;
@@ -220,7 +220,7 @@ static void test_blocktime_others(void)
     postcopy_blocktime_begin(0, a, 10 * MS);
     postcopy_blocktime_end(0, b, 15 * MS);
     assert_blocktime(0, 0, 0);
-    /* It waits for another one; only then the end of the first is noticed */
+    /* It waits for another page before the end of its first wait is reported */
     postcopy_blocktime_begin(0, b, 20 * MS);
     postcopy_blocktime_end(0, a, 25 * MS);
     assert_blocktime(0, 10, 0);
@@ -233,7 +233,7 @@ static void test_blocktime_others(void)
     postcopy_blocktime_begin(2, a, 30 * MS);
     postcopy_blocktime_end(2, a, 31 * MS);
     assert_blocktime(0, 17, 0);
-    /* None of this was counted as waiting: now both do, for 4 ms */
+    /* None of these counts as waiting: now both vCPUs wait, for 4 ms */
     postcopy_blocktime_begin(1, a, 40 * MS);
     postcopy_blocktime_begin(0, a, 41 * MS);
     postcopy_blocktime_end(1, a, 45 * MS);
@@ -242,7 +242,7 @@ static void test_blocktime_others(void)
     postcopy_blocktime_reset(0, 0);
 }
 
-/* Whenever the only vCPU waits, all do */
+/* With one vCPU, all vCPUs wait whenever it does */
 static void test_blocktime_one(void)
 {
     void *a = (void *)1, *b = (void *)2;
@@ -254,7 +254,7 @@ static void test_blocktime_one(void)
     postcopy_blocktime_end(0, a, 31 * MS);
     postcopy_blocktime_end(0, b, 60 * MS);
     assert_blocktime(50, 50, 0);
-    /* It was interrupted, and comes back for the same page */
+    /* It was interrupted, and waits for the same page again */
     postcopy_blocktime_begin(0, a, 70 * MS);
     postcopy_blocktime_begin(0, a, 80 * MS);
     postcopy_blocktime_end(0, a, 90 * MS);
@@ -262,7 +262,7 @@ static void test_blocktime_one(void)
     postcopy_blocktime_reset(0, 0);
 }
 
-/* Of three indexes two are in use, and both wait for 5 ms */
+/* Two of three indexes are in use, and both vCPUs wait for 5 ms */
 static void test_blocktime_hole(void)
 {
     g_autoptr(MigrationInfo) info = g_new0(MigrationInfo, 1);

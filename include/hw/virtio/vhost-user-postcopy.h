@@ -1,5 +1,5 @@
 /*
- * vhost-user: where a back end has the guest's memory, for post-copy
+ * vhost-user: where a back end has mapped guest memory, for post-copy
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -16,11 +16,10 @@
 typedef struct VhostUserPostcopyRegion VhostUserPostcopyRegion;
 
 /**
- * VhostUserPostcopyMap: a back end's regions as the threads of post-copy see
- * them
+ * VhostUserPostcopyMap: the regions of a back end, for the threads of post-copy
  *
- * vhost's own tables change with the memory map, with the BQL held, which these
- * threads do not take.  Zeroed memory is an empty map.
+ * vhost's own tables change with the memory map, under the BQL, and these
+ * threads do not take the BQL.  Zeroed memory is an empty map.
  */
 typedef struct VhostUserPostcopyMap {
     VhostUserPostcopyRegion *regions;
@@ -28,15 +27,15 @@ typedef struct VhostUserPostcopyMap {
 } VhostUserPostcopyMap;
 
 /**
- * vhost_user_postcopy_map_update: the back end has other regions now
+ * vhost_user_postcopy_map_update: the regions of the back end have changed
  * @map: the map
- * @mem: the regions; NULL for none
+ * @mem: the new regions; NULL for none
  * @rbs: the RAMBlock of each, or NULL
  * @rb_offsets: where each begins in its RAMBlock
  * @client_bases: where each begins in the back end's address space
  *
- * Context: BQL held.  Takes the lock of shared userfaultfds, and waits for no
- * back end with it held.
+ * Context: BQL held; takes postcopy_shared_mutex.  Does not wait for the back
+ * end.
  */
 void vhost_user_postcopy_map_update(VhostUserPostcopyMap *map,
                                     const struct vhost_memory *mem,
@@ -45,19 +44,32 @@ void vhost_user_postcopy_map_update(VhostUserPostcopyMap *map,
                                     const uint64_t *client_bases);
 
 /**
+ * vhost_user_postcopy_map_updated: the back end has been told its new regions
+ * @map: the map
+ * @ret: the result of that
+ *
+ * If it failed, the back end is lost.  Empties the map then, as a RAMBlock in
+ * it may be freed.
+ *
+ * Context: BQL held; takes postcopy_shared_mutex.
+ * Returns: @ret
+ */
+int vhost_user_postcopy_map_updated(VhostUserPostcopyMap *map, int ret);
+
+/**
  * vhost_user_postcopy_map_free: the back end is gone
  * @map: the map
  *
- * Context: BQL held, and no thread of post-copy knows of @map any more.  Unlike
- * an update, this may come before there is any migration.
+ * Context: BQL held, and no thread of post-copy uses @map any more.  There may
+ * not have been any migration yet.
  */
 void vhost_user_postcopy_map_free(VhostUserPostcopyMap *map);
 
 /**
- * vhost_user_postcopy_map_base: where the back end has a region
+ * vhost_user_postcopy_map_base: where the back end has mapped a region
  * @map: the map
  * @rb: the region's RAMBlock
- * @rb_offset: where it begins in that
+ * @rb_offset: where the region begins in @rb
  *
  * Context: BQL held.
  * Returns: the address in the back end's address space, 0 if it has no such
@@ -67,26 +79,26 @@ uint64_t vhost_user_postcopy_map_base(const VhostUserPostcopyMap *map,
                                       const RAMBlock *rb, ram_addr_t rb_offset);
 
 /**
- * vhost_user_postcopy_fault: the back end came to a page that is missing
+ * vhost_user_postcopy_fault: the back end accessed a missing page
  * @map: the map
  * @pcfd: the back end's userfaultfd
  * @fault_addr: in the back end's address space
  *
- * Context: with the lock of shared userfaultfds held.
- * Returns: 0 if the page was requested, or is here; negative on error.
+ * Context: with postcopy_shared_mutex held.
+ * Returns: 0 if the page was requested or has arrived, negative on error.
  */
 int vhost_user_postcopy_fault(VhostUserPostcopyMap *map,
                               struct PostCopyFD *pcfd, uint64_t fault_addr);
 
 /**
- * vhost_user_postcopy_wake: a page is here
+ * vhost_user_postcopy_wake: a page is in place
  * @map: the map
  * @pcfd: the back end's userfaultfd
  * @rb: the page's RAMBlock
- * @offset: of the page in it
+ * @offset: of the page in @rb
  *
- * Context: with the lock of shared userfaultfds held.
- * Returns: 0 if the back end does not have the page or was woken; negative on
+ * Context: with postcopy_shared_mutex held.
+ * Returns: 0 if the back end was woken or has not mapped the page, negative on
  * error.
  */
 int vhost_user_postcopy_wake(VhostUserPostcopyMap *map,

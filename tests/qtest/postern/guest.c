@@ -1,5 +1,5 @@
 /*
- * The guest's memory program, seen from outside through its console
+ * The guest's memory program, controlled through its console
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -26,7 +26,7 @@ static bool line_is_fatal(const char *line)
            strstr(line, "Kernel panic");
 }
 
-/* Wrong words, and whatever a kernel started with "quiet" has to say. */
+/* Wrong words, and messages of a kernel that was started with "quiet" */
 static bool line_is_remarkable(const char *line)
 {
     return g_str_has_prefix(line, "POSTERN bad") ||
@@ -40,7 +40,7 @@ static void show_if_remarkable(PosternVM *vm, const char *line)
     }
 }
 
-/* Lines that the guest said while nobody listened tell nothing about now. */
+/* Discard lines that are already there: they may be outdated */
 static void skip_old_lines(PosternVM *vm)
 {
     char *line;
@@ -52,9 +52,9 @@ static void skip_old_lines(PosternVM *vm)
 }
 
 /*
- * The next line that begins with "POSTERN @word". After a migration the
- * destination's first line may be the rest of one that began on the source;
- * as it lacks the beginning it matches nothing.
+ * Returns the next line that begins with "POSTERN @word".  After a migration,
+ * the first line on the destination may be the rest of a line that began on
+ * the source.  It has no such beginning, and is skipped.
  */
 static char *wait_for(PosternVM *vm, const char *word, int64_t deadline,
                       Error **errp)
@@ -143,7 +143,7 @@ bool postern_guest_sweep(PosternVM *vm, unsigned timeout_s, uint64_t *bad,
     if (!swept) {
         return false;
     }
-    /* The total that the sweep has just gone into */
+    /* The total, which includes this sweep */
     alive = wait_for(vm, "alive", deadline, errp);
     if (!alive) {
         return false;
@@ -152,7 +152,7 @@ bool postern_guest_sweep(PosternVM *vm, unsigned timeout_s, uint64_t *bad,
     return true;
 }
 
-/* Tells the program @command; the line that begins with @word, to be freed */
+/* Send @command; returns the answer that begins with @word, to be freed */
 static char *ask(PosternVM *vm, const char *command, const char *word,
                  unsigned timeout_s, Error **errp)
 {

@@ -1,9 +1,9 @@
 /*
- * The guest's memory program (testbed/guest/postern-guest.c), seen from
- * outside through its console
+ * The guest's memory program (testbed/guest/postern-guest.c), controlled
+ * through its console
  *
- * All functions fail at once, and not only at the end of their time, when
- * QEMU ends, the vCPUs stop or the guest's kernel panics.
+ * All functions fail at once if QEMU exits, the vCPUs stop or the guest's
+ * kernel panics.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -16,7 +16,7 @@
  * postern_guest_wait_ready() - wait until the program has filled its memory
  * @vm: where the guest boots
  * @timeout_s: how long to wait
- * @words: set to how many words it fills; may be NULL
+ * @words: set to the number of words that it fills; may be NULL
  * @errp: set on failure
  *
  * Return: true when it is ready
@@ -25,23 +25,23 @@ bool postern_guest_wait_ready(PosternVM *vm, unsigned timeout_s,
                               uint64_t *words, Error **errp);
 
 /**
- * postern_guest_wait_alive() - wait until each vCPU did some work
+ * postern_guest_wait_alive() - wait until each vCPU has done some work
  * @vm: where the guest runs now
- * @ops: how much each vCPU must do from now on, in words checked
+ * @ops: the number of words that each vCPU must check from now on
  * @timeout_s: how long to wait
  * @errp: set on failure
  *
- * Return: true when all did
+ * Return: true when all have done so
  */
 bool postern_guest_wait_alive(PosternVM *vm, uint64_t ops, unsigned timeout_s,
                               Error **errp);
 
 /**
- * postern_guest_sweep() - have the program check all its words
+ * postern_guest_sweep() - make the program check all its words
  * @vm: where the guest runs now
  * @timeout_s: how long to wait
- * @bad: set to the number of wrong words found since the guest booted, be it
- *       in a sweep or at random
+ * @bad: set to the number of wrong words that the program has found since the
+ *       guest booted, in sweeps and at random
  * @errp: set on failure; wrong words are not a failure of this function
  *
  * Return: true when @bad is valid
@@ -50,19 +50,19 @@ bool postern_guest_sweep(PosternVM *vm, unsigned timeout_s, uint64_t *bad,
                          Error **errp);
 
 /**
- * postern_guest_pause() - have the program do only what it is told to
+ * postern_guest_pause() - make the program idle, except for commands
  * @vm: where the guest runs now
  * @errp: set on failure
  *
- * Return: true when it was told so
+ * Return: true when the command was sent
  */
 bool postern_guest_pause(PosternVM *vm, Error **errp);
 
 /**
- * postern_guest_walk() - have it use each page once
+ * postern_guest_walk() - make the program use each page once
  * @vm: where the guest runs now
  * @timeout_s: how long to wait
- * @pages: set to how many that were
+ * @pages: set to the number of pages
  * @errp: set on failure
  *
  * Return: true when it has
@@ -71,15 +71,16 @@ bool postern_guest_walk(PosternVM *vm, unsigned timeout_s, uint64_t *pages,
                         Error **errp);
 
 /**
- * struct PosternGuestWaits - what the program's operations came to
- * @us: from the mark to the stop, in microseconds of the guest's clock
- * @ops: operations
- * @waits: how many of them waited: took as long as "postern.time=" says
- * @wait_us: how long those took together, in microseconds
- * @p50_us: of them
- * @p99_us: of them
+ * struct PosternGuestWaits - the program's operations from the mark to the stop
+ * @us: the time for which it ran, in microseconds of the guest's clock
+ * @ops: number of operations
+ * @waits: number of operations that took at least as long as "postern.time="
+ * says
+ * @wait_us: the sum of their times, in microseconds
+ * @p50_us: the median of their times
+ * @p99_us: the 99th percentile of their times
  *
- * An operation uses a word, and another one that lies elsewhere.
+ * An operation uses two words in different places.
  */
 typedef struct PosternGuestWaits {
     uint64_t us;
@@ -91,7 +92,7 @@ typedef struct PosternGuestWaits {
 } PosternGuestWaits;
 
 /**
- * postern_guest_mark() - have the program begin to count
+ * postern_guest_mark() - make the program begin to count
  * @vm: where the guest runs now; with "postern.time="
  * @timeout_s: how long to wait
  * @stop: set to a physical address, for postern_guest_stop()
@@ -103,19 +104,20 @@ bool postern_guest_mark(PosternVM *vm, unsigned timeout_s, uint64_t *stop,
                         Error **errp);
 
 /**
- * postern_guest_stop() - have it stop what it counts, at once
+ * postern_guest_stop() - make the program stop counting, at once
  * @vm: where the guest runs now, with all of its memory
- * @stop: where the guest looks for it
+ * @stop: the address that the guest polls
  *
- * The guest's console answers only when those who use memory leave it some time.
+ * A command on the console would take effect only when the threads that use
+ * memory leave it some time.
  */
 void postern_guest_stop(PosternVM *vm, uint64_t stop);
 
 /**
- * postern_guest_tell() - what it counted since the mark
- * @vm: where the guest runs now, and was told to stop
+ * postern_guest_tell() - read what the program has counted since the mark
+ * @vm: where the guest runs now, after postern_guest_stop()
  * @timeout_s: how long to wait
- * @stop: as before; the program goes on after this
+ * @stop: as before; the program continues after this
  * @waits: filled in
  * @errp: set on failure
  *
@@ -125,11 +127,11 @@ bool postern_guest_tell(PosternVM *vm, unsigned timeout_s, uint64_t stop,
                         PosternGuestWaits *waits, Error **errp);
 
 /**
- * postern_guest_disk() - how the program gets on with its disk
+ * postern_guest_disk() - read the program's statistics of its disk
  * @vm: where the guest runs now; with "postern.disk=1"
  * @timeout_s: how long to wait
- * @ops: set to the number of requests that were served
- * @bad: set to that of pages that were wrong, or could not be had
+ * @ops: set to the number of completed requests
+ * @bad: set to the number of pages that were wrong or could not be read
  * @errp: set on failure
  *
  * Return: true when both are valid
@@ -138,10 +140,10 @@ bool postern_guest_disk(PosternVM *vm, unsigned timeout_s, uint64_t *ops,
                         uint64_t *bad, Error **errp);
 
 /**
- * postern_guest_use_more() - have it use 32 MiB besides, for a while
+ * postern_guest_use_more() - make the program use another 32 MiB for a while
  * @vm: where the guest runs now
  * @timeout_s: how long to wait
- * @bad: set to the number of words that were wrong
+ * @bad: set to the number of wrong words among them
  * @errp: set on failure
  *
  * Return: true when @bad is valid

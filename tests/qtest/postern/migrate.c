@@ -11,7 +11,7 @@
 /* Each query costs the host CPU time that the guest would use. */
 #define POLL_INTERVAL_US 50000
 
-/* QEMU's own default, which a VM that migrated before need not have any more */
+/* QEMU's default; a VM that has migrated before may have another value */
 #define MAX_BANDWIDTH (128 * MiB)
 
 static bool set_capability(PosternVM *vm, const char *name, bool on,
@@ -25,8 +25,8 @@ static bool set_capability(PosternVM *vm, const char *name, bool on,
 }
 
 /*
- * The mechanism is the destination's affair alone: a source needs no kernel
- * support to serve it. So the capability is not set there.
+ * Only the destination uses the mechanism, and a source needs no support of its
+ * kernel.  So the capability is not set there.
  */
 static bool prepare_destination(PosternVM *dst, const char *uri,
                                 const PosternMigrateOptions *options,
@@ -64,7 +64,7 @@ static bool start_source(PosternVM *src, const char *uri,
                           "  'arguments': { 'uri': %s } }", uri);
 }
 
-/* The answer to query-migrate, unless it tells of a migration that failed */
+/* Returns the answer to query-migrate, or NULL if migration has failed */
 static QDict *query_migrate(PosternVM *vm, Error **errp)
 {
     static const char * const failures[] = {
@@ -91,11 +91,11 @@ static bool has_status(const QDict *info, const char *wanted)
     return !g_strcmp0(qdict_get_try_str(info, "status"), wanted);
 }
 
-/* What a wait finds in one answer to query-migrate */
+/* The result of one query-migrate */
 typedef enum Finding {
     NOT_YET,
     REACHED,
-    MISSED,                     /* and will never be reached any more */
+    MISSED,                     /* and will not be reached any more */
 } Finding;
 
 static Finding find_sent(const QDict *info, uint64_t bytes)
@@ -252,7 +252,7 @@ static bool read_destination(PosternVM *dst, PosternMigrateStats *stats,
     return true;
 }
 
-/* A source whose destination died only knows that it lost a connection. */
+/* If the destination died, the source only reports a lost connection */
 static void blame_destination(PosternVM *dst, Error **errp)
 {
     if (!qtest_probe_child(dst->qts)) {

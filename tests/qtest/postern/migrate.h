@@ -13,17 +13,17 @@
  * struct PosternMigrateOptions - how to migrate
  * @socket: path for the migration's unix socket, does not exist yet
  * @port: TCP port to use on the loopback device instead, unless 0
- * @relay_socket: path that leads there, for the source; @socket when NULL
+ * @relay_socket: the source's path to @socket; @socket when NULL
  * @kvm_userfault: capability postcopy-kvm-userfault on the destination; AUTO
  *                 leaves QEMU's default
  * @preempt: capability postcopy-preempt on both sides
  * @max_bandwidth: limit before post-copy, in bytes a second, 0 for QEMU's own
- * @precopy_bytes: start post-copy when that much was sent; a guest that goes
- *                 on writing then has pages which the destination holds, pages
- *                 that it holds in an old version, and pages that it lacks
- * @postcopy_bandwidth: limit for pages sent unasked, in bytes a second, 0 for
- *                      none; leaves time for the guest to ask for more of them
- * @timeout_s: for each of the two steps below
+ * @precopy_bytes: start post-copy when that much was sent; the destination then
+ *                 has some pages, has old versions of pages that the guest has
+ *                 written since, and does not have the others
+ * @postcopy_bandwidth: limit for pages that are not requested, in bytes a
+ *                      second, 0 for none; gives the guest time for requests
+ * @timeout_s: for each step below
  */
 typedef struct PosternMigrateOptions {
     const char *socket;
@@ -38,10 +38,10 @@ typedef struct PosternMigrateOptions {
 } PosternMigrateOptions;
 
 /**
- * struct PosternMigrateStats - what both sides report when all is over
+ * struct PosternMigrateStats - statistics of both sides after migration
  *
- * From total_time_ms to page_requests as the source's query-migrate tells,
- * the others as in postcopy-faults of the destination's (qapi/migration.json).
+ * total_time_ms to page_requests are from the source's query-migrate, the
+ * others from postcopy-faults of the destination's (qapi/migration.json).
  */
 typedef struct PosternMigrateStats {
     uint64_t total_time_ms;
@@ -64,9 +64,9 @@ typedef struct PosternMigrateStats {
 /**
  * postern_migrate_begin() - prepare both sides, and begin to migrate
  * @src: where the guest runs
- * @dst: a VM started as incoming, with the same configuration; should the
- *       migration fail, its QEMU stays
- * @options: how; of them @socket to @max_bandwidth and @postcopy_bandwidth
+ * @dst: a VM started as incoming, with the same configuration; its QEMU does
+ *       not exit if migration fails
+ * @options: @socket to @max_bandwidth, and @postcopy_bandwidth, are used
  * @errp: set on failure
  *
  * Return: true when the source has accepted it
@@ -75,37 +75,37 @@ bool postern_migrate_begin(PosternVM *src, PosternVM *dst,
                            const PosternMigrateOptions *options, Error **errp);
 
 /**
- * postern_migrate_precopy() - wait until as much was sent as @options say
+ * postern_migrate_precopy() - wait until @options->precopy_bytes were sent
  * @src: the source
  * @options: those given to postern_migrate_begin()
  * @errp: set on failure
  *
- * Return: true when it was
+ * Return: true when they were
  */
 bool postern_migrate_precopy(PosternVM *src,
                              const PosternMigrateOptions *options,
                              Error **errp);
 
 /**
- * postern_migrate_switch() - go over to post-copy
+ * postern_migrate_switch() - switch to post-copy
  * @src: the source
  * @options: those given to postern_migrate_begin()
  * @errp: set on failure
  *
- * Return: true when the source is in post-copy (or already through with it)
+ * Return: true when the source is in post-copy, or has completed it
  */
 bool postern_migrate_switch(PosternVM *src,
                             const PosternMigrateOptions *options,
                             Error **errp);
 
 /**
- * postern_migrate_to_postcopy() - all three of them
+ * postern_migrate_to_postcopy() - the three functions above, in sequence
  * @src: where the guest runs
  * @dst: a VM started as incoming, with the same configuration
  * @options: how
  * @errp: set on failure
  *
- * Return: true when the source is in post-copy (or already through with it)
+ * Return: true when the source is in post-copy, or has completed it
  */
 bool postern_migrate_to_postcopy(PosternVM *src, PosternVM *dst,
                                  const PosternMigrateOptions *options,
@@ -124,7 +124,7 @@ bool postern_migrate_wait(PosternVM *src, PosternVM *dst,
                           const PosternMigrateOptions *options, Error **errp);
 
 /**
- * postern_migrate_complete() - likewise, and read what they report
+ * postern_migrate_complete() - postern_migrate_wait(), and read statistics
  * @src: the source
  * @dst: the destination
  * @options: those given to postern_migrate_to_postcopy()

@@ -1,5 +1,5 @@
 /*
- * A guest's network, seen from its host
+ * Pings from the host to a guest
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -68,7 +68,7 @@ int postern_ping_open(const char *ifname, Error **errp)
     return fd;
 }
 
-/* That of the Internet: the ones' complement of the ones' complement sum */
+/* The Internet checksum: the ones' complement of the ones' complement sum */
 static uint16_t checksum(const void *data, size_t size)
 {
     const uint16_t *words = data;
@@ -83,7 +83,7 @@ static uint16_t checksum(const void *data, size_t size)
     return ~sum;
 }
 
-/* Is what came the answer to @sent?  All else that comes is skipped. */
+/* Is this packet the answer to @sent? */
 static bool is_answer(const uint8_t *packet, size_t size, const Ping *sent)
 {
     size_t ip_size = (packet[0] & 0xf) * 4;

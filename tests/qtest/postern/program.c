@@ -1,5 +1,6 @@
 /*
- * What Postern's programs have in common
+ * What Postern's programs share: steps with a time limit, and failure with a
+ * reason
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -13,7 +14,7 @@ static int64_t started;
 static int step_limit_s;
 static void (*program_cleanup)(const char *reason);
 
-/* What is being done, and when that must be over; the watchdog reads it. */
+/* The current step and its deadline, for the watchdog */
 static const char *step = "start";
 static int step_deadline_s;
 
@@ -63,15 +64,15 @@ static void do_nothing(void *unused)
 {
 }
 
-/* libqtest logs each command line through g_print(), like a TAP test. */
+/* libqtest logs each command line with g_print(), for TAP */
 static void print_nothing(const char *text)
 {
 }
 
 /*
- * libqtest aborts when QEMU dies under its hands.  Its handler then waits
- * for each QEMU to end; a hook that never goes away keeps libqtest from
- * putting that handler in the place of ours.
+ * libqtest aborts if QEMU dies, and its handler then waits for each QEMU to
+ * exit.  A permanent hook keeps libqtest from replacing our handler with that
+ * one.
  */
 void postern_program_take_abort(void (*handler)(int signum))
 {
@@ -94,7 +95,7 @@ void postern_program_show_log(const char *path)
     }
 }
 
-/* libqtest waits without limit for the answer of a QEMU that hangs. */
+/* libqtest waits for ever for the answer of a QEMU that hangs */
 static void *watch_over(void *unused)
 {
     g_autofree char *reason = NULL;

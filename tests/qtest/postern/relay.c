@@ -1,5 +1,5 @@
 /*
- * A network between two QEMUs that can be cut
+ * A relay for connections between two QEMUs, which a test can hold or break
  *
  * Each connection has two threads, one for each direction.
  *
@@ -13,7 +13,7 @@
 #include "qemu/sockets.h"
 #include "relay.h"
 
-/* With postcopy-preempt there are two. */
+/* Migration with postcopy-preempt has two */
 #define MAX_CONNECTIONS 4
 
 typedef struct Direction {
@@ -21,9 +21,9 @@ typedef struct Direction {
     int from;
     int to;
     GThread *thread;
-    /* Guarded by the relay's lock */
+    /* Protected by the relay's lock */
     bool held;
-    bool lost;                  /* what comes is not carried any more */
+    bool lost;                  /* data is discarded */
     uint64_t carried;           /* in bytes */
     bool over;                  /* its end was passed on */
 } Direction;
@@ -33,8 +33,8 @@ struct PosternRelay {
     char *to;
     int listener;
     GThread *thread;            /* accepts */
-    GMutex lock;                /* guards what follows */
-    GCond changed;              /* @held, a direction's, or @ended */
+    GMutex lock;                /* protects the members below */
+    GCond changed;              /* @held, a direction's @held, or @ended */
     bool held;
     bool ended;
     unsigned nconnections;
@@ -42,8 +42,8 @@ struct PosternRelay {
 };
 
 /*
- * What is held back stays here, and in the sockets' buffers.  Returns false if
- * it is to be thrown away.
+ * Data that is held back stays with the caller, and in the sockets' buffers.
+ * Returns false if the data must be discarded.
  */
 static bool wait_while_held(Direction *direction)
 {
@@ -80,7 +80,7 @@ static void *carry(void *opaque)
         direction->carried += len;
         g_mutex_unlock(&direction->relay->lock);
     }
-    /* An end on either side is passed on; after an error nobody reads there. */
+    /* Pass the end on to both sides; after an error, nothing is read there */
     shutdown(direction->to, SHUT_WR);
     shutdown(direction->from, SHUT_RD);
     g_mutex_lock(&direction->relay->lock);
@@ -224,7 +224,7 @@ void postern_relay_end(PosternRelay *relay)
     g_cond_broadcast(&relay->changed);
     g_mutex_unlock(&relay->lock);
 
-    /* Ends accept(), too; no connection comes any more */
+    /* Ends accept(), so there are no new connections */
     shutdown(relay->listener, SHUT_RDWR);
     g_thread_join(relay->thread);
     close(relay->listener);

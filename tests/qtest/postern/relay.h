@@ -1,5 +1,5 @@
 /*
- * A network between two QEMUs that can be cut
+ * A relay for connections between two QEMUs, which a test can hold or break
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -11,14 +11,14 @@
 typedef struct PosternRelay PosternRelay;
 
 /**
- * postern_relay_start() - carry connections from one unix socket to another
+ * postern_relay_start() - relay connections from one unix socket to another
  * @from: path to listen at, does not exist yet
- * @to: path to connect to, each time somebody connects to @from
- * @errp: set when it is not possible to listen
+ * @to: path to connect to, for each connection to @from
+ * @errp: set if it cannot listen
  *
- * Threads of the relay's own carry what comes, in both directions, until
- * postern_relay_end().  A connection of which one direction ends goes on in
- * the other, as that of a network would.
+ * Threads of the relay carry data in both directions until postern_relay_end().
+ * If one direction of a connection ends, the other one continues, as in a
+ * network.
  *
  * Return: the relay, or NULL
  */
@@ -26,38 +26,38 @@ PosternRelay *postern_relay_start(const char *from, const char *to,
                                   Error **errp);
 
 /**
- * postern_relay_hold() - carry nothing more for now, or go on
+ * postern_relay_hold() - hold back all data, or continue
  * @relay: the relay
- * @hold: which of the two
+ * @hold: true to hold back
  */
 void postern_relay_hold(PosternRelay *relay, bool hold);
 
 /**
- * postern_relay_hold_one() - likewise for one direction of one connection
+ * postern_relay_hold_one() - hold back one direction of one connection
  * @relay: the relay
- * @connection: its number, in the order of their coming; it has come
+ * @connection: its number, from 0 in the order of connections; it exists
  * @back: the direction from the listener, not the one to it
- * @hold: carry nothing, or go on
+ * @hold: true to hold back, false to continue
  */
 void postern_relay_hold_one(PosternRelay *relay, unsigned connection,
                             bool back, bool hold);
 
 /**
- * postern_relay_lose_one() - throw away what comes in one direction from now on
+ * postern_relay_lose_one() - discard all data of one direction from now on
  * @relay: the relay
- * @connection: its number; it has come
+ * @connection: its number; it exists
  * @back: the direction from the listener, not the one to it
  */
 void postern_relay_lose_one(PosternRelay *relay, unsigned connection,
                             bool back);
 
 /**
- * postern_relay_carried() - how much has gone in one direction
+ * postern_relay_carried() - how much data has passed in one direction
  * @relay: the relay
- * @connection: its number; it has come
+ * @connection: its number; it exists
  * @back: the direction from the listener, not the one to it
  *
- * Return: the number of bytes, without what was held back or thrown away
+ * Return: the number of bytes that were neither held back nor discarded
  */
 uint64_t postern_relay_carried(PosternRelay *relay, unsigned connection,
                                bool back);
@@ -65,36 +65,35 @@ uint64_t postern_relay_carried(PosternRelay *relay, unsigned connection,
 /**
  * postern_relay_over() - has one direction ended?
  * @relay: the relay
- * @connection: its number; it has come
+ * @connection: its number; it exists
  * @back: the direction from the listener, not the one to it
  *
- * Return: true if its end was passed on, behind all that came before
+ * Return: true if its end was passed on, after all data
  */
 bool postern_relay_over(PosternRelay *relay, unsigned connection, bool back);
 
 /**
  * postern_relay_end_one() - end one direction of one connection
  * @relay: the relay
- * @connection: its number; it has come
+ * @connection: its number; it exists
  * @back: the direction from the listener, not the one to it
  *
- * Whoever reads there finds the end behind what is carried now, and whoever
- * writes gets an error.
+ * The reader finds the end after the data that is being carried, and the writer
+ * gets an error.
  */
 void postern_relay_end_one(PosternRelay *relay, unsigned connection, bool back);
 
 /**
- * postern_relay_cut() - break connections; both ends see it
+ * postern_relay_cut() - break connections, for both ends
  * @relay: the relay
- * @only: the number of the connection to break, in the order of their coming,
- *        or -1 for all
+ * @only: the number of the connection to break, or -1 for all
  *
- * Return: whether there was any
+ * Return: true if there was one
  */
 bool postern_relay_cut(PosternRelay *relay, int only);
 
 /**
- * postern_relay_end() - break what is left, and free the relay
+ * postern_relay_end() - break all connections, and free the relay
  * @relay: may be NULL
  */
 void postern_relay_end(PosternRelay *relay);

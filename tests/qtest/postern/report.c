@@ -1,5 +1,5 @@
 /*
- * What the demo measured, as a table and as JSON
+ * The demo's report, as a table and as JSON
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -13,7 +13,7 @@ typedef enum Unit {
     NANOSECONDS,
 } Unit;
 
-/* The one list of figures; @name ends in the unit, as QMP has it. */
+/* All figures; @name ends in the unit, as in QMP */
 static const struct Figure {
     const char *name;
     const char *label;
@@ -76,7 +76,7 @@ static int compare(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-/* One mechanism's figure: of one run as it is, of several the median */
+/* One mechanism's figure: of one run, or the median of several */
 static char *summary(const PosternRun *runs, unsigned count,
                      const char *mechanism, const struct Figure *figure)
 {

@@ -1,5 +1,5 @@
 /*
- * What the demo measured, as a table and as JSON
+ * The demo's report, as a table and as JSON
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -12,10 +12,10 @@
 /**
  * struct PosternRun - one migration of the demo
  * @mechanism: as in QMP, "userfaultfd" or "kvm-userfault"
- * @done: the fields below are valid
- * @stats: what both QEMUs reported
- * @words_checked: words that the sweep after the migration has checked
- * @words_corrupted: words found wrong since the migration before this one
+ * @done: the members below are valid
+ * @stats: statistics of both QEMUs
+ * @words_checked: words that the sweep after migration has checked
+ * @words_corrupted: words found wrong since the previous migration
  */
 typedef struct PosternRun {
     const char *mechanism;
@@ -27,19 +27,19 @@ typedef struct PosternRun {
 
 /**
  * postern_report_table() - print the mechanisms side by side
- * @out: where to
+ * @out: the output file
  * @runs: the runs, all of them done
  * @count: how many; with several of a mechanism, each figure is their median,
- *         with the least and the most behind it
+ *         followed by their minimum and maximum
  */
 void postern_report_table(FILE *out, const PosternRun *runs, unsigned count);
 
 /**
- * postern_report_object() - the same as one JSON object
+ * postern_report_object() - the report as one JSON object
  * @config: of the guest
- * @runs: the runs; those not done are left out
+ * @runs: the runs; those that are not done are left out
  * @count: how many
- * @failure: why the demo failed, NULL when it did not
+ * @failure: why the demo failed, or NULL
  *
  * Return: the object, to be unreferenced
  */

@@ -1,5 +1,5 @@
 /*
- * Soak: what a tour does, made up from a seed
+ * Soak: the plan of a tour, generated from a seed
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -7,7 +7,7 @@
 #include "qemu/units.h"
 #include "soak.h"
 
-/* Each %u is the size of one part of memory */
+/* Each %u is the size of one part of memory, in MiB */
 static const struct {
     const char *name;
     const char *arguments;
@@ -41,7 +41,7 @@ static const char * const trouble_names[] = {
     [TROUBLE_DIRTY_LOG] = "dirty-log",
 };
 
-/* One of so many */
+/* Returns true with a probability of 1 / @n */
 static bool one_in(GRand *rand, unsigned n)
 {
     return g_rand_int_range(rand, 0, n) == 0;
@@ -49,7 +49,7 @@ static bool one_in(GRand *rand, unsigned n)
 
 static void plan_leg(PosternLeg *leg, GRand *rand)
 {
-    /* None is more likely: without a limit most is over before any trouble */
+    /* 0 means no limit; then most migrations end before their troubles */
     static const unsigned limits_mib[] = { 0, 0, 8, 16, 32 };
     unsigned ntroubles;
 
@@ -81,7 +81,7 @@ void postern_soak_plan(PosternTour *tour, uint32_t seed, unsigned number)
     GRand *rand = g_rand_new_with_seed_array(seeds, ARRAY_SIZE(seeds));
 
     memset(tour, 0, sizeof(*tour));
-    /* An even number of huge pages, for those with two halves */
+    /* An even number of huge pages, for backends with two parts */
     tour->memory_mib = g_rand_int_range(rand, 24, 65) * 4;
     tour->vcpus = g_rand_int_range(rand, 1, 5);
     tour->backend = g_rand_int_range(rand, 0, ARRAY_SIZE(backends));

@@ -14,7 +14,7 @@
 #include "soak.h"
 #include "vcpus.h"
 
-/* Limits for a busy emulated host; what takes longer counts as hung. */
+/* Limits for a busy emulated host; what takes longer counts as hung */
 enum {
     BOOT_TIMEOUT_S = 120,
     ALIVE_TIMEOUT_S = 60,
@@ -25,30 +25,30 @@ enum {
 
 #define ALIVE_OPS 500
 
-/* One migration, as it goes */
+/* The state of one migration */
 typedef struct Journey {
     const PosternLeg *leg;
     PosternVM *src, *dst;
     const char *directory;
     unsigned number;            /* of the leg */
     unsigned recoveries;
-    unsigned pauses;            /* of the troubles, so many may pause it */
+    unsigned pauses;            /* troubles so far that may pause migration */
     PosternRelay *relay;
     PosternSoakCounts *counts;
     uint64_t precopy_bytes;
-    bool started;               /* post-copy was asked for */
-    bool switched;              /* and came, before all was there anyway */
-    bool cut_precopy;           /* as the leg says, done */
-    unsigned troubles;          /* of the leg's, begun */
+    bool started;               /* post-copy was requested */
+    bool switched;              /* post-copy began before precopy completed */
+    bool cut_precopy;           /* the network has been cut in precopy */
+    unsigned troubles;          /* troubles of the leg that have begun */
     int64_t trouble_us;         /* when the next one begins, 0: not yet known */
-    int64_t over_us;            /* when the present one is over, 0: none */
+    int64_t over_us;            /* when the current one ends, 0: none */
 } Journey;
 
 typedef enum Verdict {
     GOES_ON,
     COMPLETED,
     KEPT,                       /* the source has the guest */
-    UNCONFIRMED,                /* the destination has it, the source waits */
+    UNCONFIRMED,                /* the destination has it, the source paused */
     LOST,
 } Verdict;
 
@@ -62,7 +62,7 @@ static void G_GNUC_PRINTF(2, 3) step(PosternSoakCounts *counts,
     va_end(ap);
 }
 
-/* Each stream has sockets of its own: a path is listened at only once. */
+/* Each stream has its own sockets, as a path can be listened at only once */
 static char *socket_path(Journey *j, const char *end)
 {
     return g_strdup_printf("%s/%s-%u-%u", j->directory, end, j->number,
@@ -79,7 +79,7 @@ static bool relay_start(Journey *j, Error **errp)
     return j->relay != NULL;
 }
 
-/* Of "query-migrate"; the state alone, or with it what was sent by now */
+/* Returns the status of "query-migrate", and the bytes sent so far */
 static char *status(PosternVM *vm, uint64_t *transferred, Error **errp)
 {
     QDict *info = postern_vm_qmp(vm, errp, "{ 'execute': 'query-migrate' }");
@@ -126,7 +126,7 @@ static bool recover(Journey *j, Error **errp)
     return true;
 }
 
-/* It may have come too late: then the migration is over, or paused already. */
+/* Ignores errors: the migration may be over or paused already */
 static void migrate_pause(PosternVM *vm)
 {
     qobject_unref(postern_vm_qmp(vm, NULL,
@@ -148,7 +148,7 @@ static bool may_pause(PosternTrouble what)
     }
 }
 
-/* Return: false if it was not possible yet */
+/* Returns false if the trouble is not possible yet */
 static bool trouble_begin(Journey *j, PosternTrouble what, unsigned lasts_ms)
 {
     bool paused = j->pauses > j->recoveries;
@@ -172,8 +172,8 @@ static bool trouble_begin(Journey *j, PosternTrouble what, unsigned lasts_ms)
         postern_vm_run(j->dst, NULL, "{ 'execute': 'stop' }");
         return true;
     /*
-     * To change slots QEMU waits for vCPUs to leave KVM, and one in there may
-     * wait for a page: not before there is a stream again to bring it.
+     * To change slots, QEMU waits until all vCPUs have left KVM, and one of
+     * them may wait for a page there.  So this needs a stream.
      */
     case TROUBLE_SLOTS:
         if (paused) {
@@ -185,7 +185,7 @@ static bool trouble_begin(Journey *j, PosternTrouble what, unsigned lasts_ms)
         if (paused) {
             return false;
         }
-        /* It may be at it still, because of the trouble before: then later */
+        /* Fails while the measurement of an earlier trouble goes on */
         return postern_vm_run(j->dst, NULL, "{ 'execute': 'calc-dirty-rate',"
                               "  'arguments': { 'mode': 'dirty-bitmap',"
                               "    'calc-time-unit': 'millisecond',"
@@ -262,7 +262,7 @@ static Verdict look(Journey *j, Error **errp)
     step(j->counts, "source %s, destination %s, %u troubles, %u recoveries",
          src, dst, j->troubles, j->recoveries);
 
-    /* What was begun on the destination ends there, wherever it stands. */
+    /* A trouble that has begun ends in any state */
     if (j->over_us || (is(src, "postcopy-active") &&
                        is(dst, "postcopy-active"))) {
         if (!make_trouble(j, errp)) {
@@ -288,7 +288,7 @@ static Verdict look(Journey *j, Error **errp)
     if (is(src, "postcopy-paused") &&
         (is(dst, "postcopy-paused") || is(dst, "completed"))) {
         if (j->recoveries >= j->pauses) {
-            error_setg(errp, "paused without a trouble that would");
+            error_setg(errp, "paused without a trouble that may pause it");
             return LOST;
         }
         if (is(dst, "completed")) {
@@ -349,13 +349,13 @@ static void show_migration(PosternVM *vm)
     }
 }
 
-/* Of a guest that does not do what it should */
+/* For the log, if the guest does not behave as expected */
 static void show_vcpus(PosternVM *vm, Error **errp)
 {
     if (vm && qtest_probe_child(vm->qts)) {
         g_autofree char *text = NULL;
 
-        /* Before its monitor is asked, which may hang, too */
+        /* First, as the monitor may hang, too */
         fprintf(stderr, "%s, see its vCPUs: %s\n", vm->name,
                 errp && *errp ? error_get_pretty(*errp) : "?");
         text = postern_vcpus_describe(vm->qts);
@@ -363,7 +363,7 @@ static void show_vcpus(PosternVM *vm, Error **errp)
     }
 }
 
-/* Precopy may complete although post-copy was asked for: see what it was */
+/* Precopy may complete before post-copy begins: find out which it was */
 static bool find_switch(Journey *j, Error **errp)
 {
     QDict *info = postern_vm_qmp(j->src, errp,
@@ -375,7 +375,7 @@ static bool find_switch(Journey *j, Error **errp)
     return info != NULL;
 }
 
-/* Counts the exits, if vCPU faults came in the way that the leg wants */
+/* Count the exits, and check that the leg's mechanism was used */
 static bool count_exits(Journey *j, Error **errp)
 {
     QDict *info = postern_vm_qmp(j->dst, errp,
@@ -389,7 +389,7 @@ static bool count_exits(Journey *j, Error **errp)
         j->counts->kvm_exits += qdict_get_int(faults, "kvm-exits");
     }
     if (info && j->switched && !faults) {
-        error_setg(errp, "QEMU tells nothing of the faults");
+        error_setg(errp, "QEMU reports no statistics of faults");
         ok = false;
     } else if (faults &&
                !g_str_equal(qdict_get_str(faults, "mechanism"), wanted)) {
@@ -400,7 +400,7 @@ static bool count_exits(Journey *j, Error **errp)
     return ok;
 }
 
-/* The one that has the guest now; the other one is ended.  NULL: none has. */
+/* Stops one side, and returns the one that has the guest; NULL on failure */
 static PosternVM *migrate(PosternVM *src, const PosternVMConfig *config,
                           const PosternTour *tour, unsigned number,
                           const char *directory, PosternSoakCounts *counts,

@@ -1,5 +1,5 @@
 /*
- * Soak: tours of one guest through many migrations, at random
+ * Soak: randomized tours of one guest through many migrations
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -10,18 +10,18 @@
 
 #define POSTERN_SOAK_LEGS_MAX 5
 
-/* What happens to the network, or what an operator does, in mid-post-copy */
+/* An event of the network, or an action of an operator, in post-copy */
 typedef enum PosternTrouble {
     TROUBLE_NONE,
     TROUBLE_CUT,                /* all connections break */
-    TROUBLE_CUT_PREEMPT,        /* that of postcopy-preempt breaks */
-    TROUBLE_STALL,              /* nothing is carried for a while */
-    TROUBLE_STALL_CUT,          /* likewise, and then they break */
+    TROUBLE_CUT_PREEMPT,        /* the preempt channel breaks */
+    TROUBLE_STALL,              /* all connections stall for a while */
+    TROUBLE_STALL_CUT,          /* all connections stall, and then break */
     TROUBLE_PAUSE_SOURCE,       /* migrate-pause */
     TROUBLE_PAUSE_DESTINATION,
     TROUBLE_STOP_CONT,          /* the guest is stopped for a while */
-    TROUBLE_SLOTS,              /* the slot of most memory changes, and back */
-    TROUBLE_DIRTY_LOG,          /* all slots log what is dirtied for a while */
+    TROUBLE_SLOTS,              /* the largest slot changes, and back */
+    TROUBLE_DIRTY_LOG,          /* all slots log dirty pages for a while */
     TROUBLE__MAX,
 } PosternTrouble;
 
@@ -31,11 +31,11 @@ typedef enum PosternTrouble {
  * struct PosternLeg - one migration of a tour
  * @kvm_userfault: capability postcopy-kvm-userfault
  * @preempt: capability postcopy-preempt
- * @cut_precopy: the network breaks before post-copy, so that it fails
- * @precopy_percent: post-copy begins when so much of memory was sent
- * @max_bandwidth: of precopy, in bytes a second, 0 for QEMU's default
- * @postcopy_bandwidth: likewise, 0 for no limit
- * @troubles: one after the other; each waits until the one before is over
+ * @cut_precopy: the network breaks before post-copy, so that migration fails
+ * @precopy_percent: post-copy begins when this part of memory was sent
+ * @max_bandwidth: limit of precopy, in bytes a second, 0 for QEMU's default
+ * @postcopy_bandwidth: limit of post-copy, 0 for none
+ * @troubles: one after the other
  */
 typedef struct PosternLeg {
     bool kvm_userfault;
@@ -46,36 +46,36 @@ typedef struct PosternLeg {
     uint64_t postcopy_bandwidth;
     struct {
         PosternTrouble what;
-        unsigned after_ms;      /* of post-copy, or since the one before */
-        unsigned lasts_ms;      /* for those of a while */
+        unsigned after_ms;      /* since the switch or the previous trouble */
+        unsigned lasts_ms;      /* if it lasts for a while */
     } troubles[POSTERN_SOAK_TROUBLES_MAX];
 } PosternLeg;
 
 /**
- * struct PosternTour - a guest, and where it goes
+ * struct PosternTour - a guest, and its migrations
  */
 typedef struct PosternTour {
     unsigned memory_mib;
     unsigned vcpus;
     unsigned backend;           /* of the guest's memory, see soak-plan.c */
-    unsigned percent;           /* of its memory that the guest uses */
-    unsigned rest_us;           /* of the guest after each 64 operations */
+    unsigned percent;           /* part of its memory that the guest uses */
+    unsigned rest_us;           /* pause of the guest after 64 operations */
     unsigned nlegs;
     PosternLeg legs[POSTERN_SOAK_LEGS_MAX];
 } PosternTour;
 
 /**
- * struct PosternSoakCounts - what came of tours, in memory shared by processes
- * @migrations: that ended with a guest that lives
- * @postcopies: of them, those that completed after a switch
- * @kept: of them, those that failed before the switch, as planned
- * @unconfirmed: of them, those where all arrived, and the source was not told
- * @troubles: that were made
- * @recoveries: that were begun
- * @kvm_exits: as in query-migrate's postcopy-faults, of all
- * @words: that were checked in sweeps
- * @corrupted: that were found wrong
- * @step: what is being done, for a message should it hang
+ * struct PosternSoakCounts - results of tours, in memory shared by processes
+ * @migrations: migrations after which the guest was well
+ * @postcopies: of these, those that completed in post-copy
+ * @kept: of these, those that failed before the switch, as planned
+ * @unconfirmed: of these, those that only the destination completed
+ * @troubles: troubles
+ * @recoveries: recoveries
+ * @kvm_exits: sum of kvm-exits in query-migrate's postcopy-faults
+ * @words: words that were checked in sweeps
+ * @corrupted: words that were wrong
+ * @step: the current step, for a message if it hangs
  */
 typedef struct PosternSoakCounts {
     unsigned migrations;
@@ -91,20 +91,20 @@ typedef struct PosternSoakCounts {
 } PosternSoakCounts;
 
 /**
- * postern_soak_plan() - make up a tour
+ * postern_soak_plan() - generate a tour
  * @tour: filled in
- * @seed: with @number, says all
+ * @seed: determines the tour, with @number
  * @number: of the tour
  */
 void postern_soak_plan(PosternTour *tour, uint32_t seed, unsigned number);
 
 /**
- * postern_soak_narrow() - put something else in the place of what was made up
- * @tour: what to change
- * @backend: name of the memory's back end, or NULL to leave it
- * @trouble: name of what each trouble is to be, or NULL to leave them; a leg
- *           that had none gets one
- * @no_preempt: no leg has postcopy-preempt
+ * postern_soak_narrow() - replace parts of a generated tour
+ * @tour: the tour
+ * @backend: name of the memory's back end, or NULL to keep it
+ * @trouble: name of all troubles, or NULL to keep them; a leg without a trouble
+ *           gets one
+ * @no_preempt: use postcopy-preempt in no leg
  *
  * Return: false if there is no such name
  */
@@ -112,12 +112,12 @@ bool postern_soak_narrow(PosternTour *tour, const char *backend,
                          const char *trouble, bool no_preempt);
 
 /**
- * postern_soak_describe() - a tour's guest in one line, to be freed
+ * postern_soak_describe() - describe a tour's guest in one line, to be freed
  */
 char *postern_soak_describe(const PosternTour *tour);
 
 /**
- * postern_soak_describe_leg() - a migration in one line, to be freed
+ * postern_soak_describe_leg() - describe a migration in one line, to be freed
  */
 char *postern_soak_describe_leg(const PosternLeg *leg);
 
@@ -128,13 +128,13 @@ char *postern_soak_arguments(const PosternTour *tour);
 
 /**
  * postern_soak_run() - make a tour
- * @tour: what to do
+ * @tour: the tour
  * @config: the guest's kernel and initramfs, and a log
  * @directory: for sockets
- * @counts: added to as it goes
- * @errp: set when the guest was lost, or something took too long
+ * @counts: updated by each migration
+ * @errp: set if the guest was lost, or a step took too long
  *
- * Return: true when the guest was well and had no wrong word at the end
+ * Return: true if the guest was well and had no wrong word at the end
  */
 bool postern_soak_run(const PosternTour *tour, const PosternVMConfig *config,
                       const char *directory, PosternSoakCounts *counts,

@@ -1,5 +1,5 @@
 /*
- * postern-test: the capability, and what the host must allow
+ * postern-test: the capability postcopy-kvm-userfault, and what the host allows
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -50,7 +50,7 @@ static QTestState *start_incoming(const char *args)
     return qtest_init(cmd);
 }
 
-/* How often QEMU found out what the host can do */
+/* How often QEMU has probed the host */
 static unsigned count_lines(const char *path)
 {
     g_autofree char *text = read_text(path);
@@ -70,7 +70,9 @@ static QTestState *start_traced(const char *log)
     return start_incoming(args);
 }
 
-/* A start of QEMU makes no scratch VM: the first who needs the answer does */
+/*
+ * QEMU makes no scratch VM when it starts, but when it first needs the result
+ */
 static void test_capability_default(void)
 {
     g_autofree char *log = g_strdup_printf("%s/probes",
@@ -87,14 +89,14 @@ static void test_capability_default(void)
     qtest_quit(to);
     unlink(log);
 
-    /* Not as late as in the downtime */
+    /* postcopy-ram needs it on a destination: later would be in the downtime */
     to = start_traced(log);
     migrate_set_capability(to, "postcopy-ram", true);
     g_assert_cmpuint(count_lines(log), ==, 1);
     qtest_quit(to);
     unlink(log);
 
-    /* A source does not need the answer */
+    /* A source does not need the result */
     from = qtest_initf("-accel kvm -machine q35 -m 64M"
                        " -trace kvm_userfault_supported -D %s", log);
     migrate_set_capability(from, "postcopy-ram", true);
@@ -102,7 +104,7 @@ static void test_capability_default(void)
     qtest_quit(from);
     unlink(log);
 
-    /* What was said before the host was asked holds */
+    /* A setting that was made before the probe is kept */
     to = start_incoming("");
     migrate_set_capability(to, CAPABILITY, false);
     migrate_set_capability(to, "postcopy-ram", true);
@@ -132,7 +134,7 @@ static void test_capability_off(void)
     qtest_quit(to);
 }
 
-/* Setting it where it cannot work is an error that says why */
+/* Check that the capability cannot be set to @state, and that QEMU says why */
 static void assert_refused(QTestState *who, bool state, const char *reason)
 {
     QDict *rsp = qtest_qmp(who, "{ 'execute': 'migrate-set-capabilities',"
@@ -154,7 +156,7 @@ static void test_capability_refused_kernel(void)
     QTestState *to = start_incoming("");
 
     g_assert_false(get_capability(to));
-    assert_refused(to, true, "the host kernel lacks KVM userfault");
+    assert_refused(to, true, "the host kernel does not support KVM userfault");
     qtest_quit(to);
 }
 
@@ -166,7 +168,7 @@ static void test_capability_refused_tcg(void)
     qtest_quit(to);
 }
 
-/* In the middle of post-copy it could have no effect any more */
+/* In post-copy, the capability cannot be changed any more */
 static void test_capability_too_late(void)
 {
     QTestState *from, *to;
@@ -200,7 +202,9 @@ static void write_line(const char *path, const char *text)
     close(fd);
 }
 
-/* Can a QEMU without the capabilities @dropped turn post-copy on?  @why not */
+/*
+ * Can QEMU use post-copy without the capabilities @dropped?  If not, sets @why
+ */
 static bool postcopy_allowed(const char *dropped, char **why)
 {
     g_autofree char *qemu = g_strdup_printf("setpriv --bounding-set %s -- %s",
@@ -226,7 +230,7 @@ static bool postcopy_allowed(const char *dropped, char **why)
     return allowed;
 }
 
-/* The error names three things that would be enough: each of them is */
+/* The error names three permissions, each of which is enough */
 static void test_userfaultfd_forbidden(void)
 {
     const char *neither = "-sys_ptrace,-dac_override,-dac_read_search";
@@ -266,7 +270,7 @@ void add_capability_cases(MigrationTestEnv *env)
         migration_test_add("/postern/capability/refused-tcg",
                            test_capability_refused_tcg);
     }
-    /* A group that is asked for and turns out empty is a failed test. */
+    /* If a selected group is empty, the test fails */
     if (!host_has_userfault()) {
         migration_test_add("/postern/stock-kernel/capability-refused",
                            test_capability_refused_kernel);

@@ -1,5 +1,5 @@
 /*
- * postern-test: migrations that go well
+ * postern-test: successful migrations
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -25,7 +25,7 @@ static void test_postcopy(Setting capability, const char *other, bool kvm)
     }
 }
 
-/* The capability postcopy-blocktime: the same from either mechanism */
+/* postcopy-blocktime agrees with postcopy-faults, with either mechanism */
 static void test_blocktime(Setting capability, bool kvm)
 {
     QTestState *from, *to;
@@ -48,15 +48,15 @@ static void test_blocktime(Setting capability, bool kvm)
     g_assert(entry && !qlist_next(entry));
     vcpu_ms = qnum_get_int(qobject_to(QNum, qlist_entry_obj(entry)));
     g_assert_cmpint(vcpu_ms, >, 0);
-    /* Whenever the only vCPU waits, all do */
+    /* There is one vCPU, so all vCPUs wait whenever it does */
     g_assert_cmpint(qdict_get_int(info, "postcopy-blocktime"), ==, vcpu_ms);
-    /* KVM and devices have no business with this guest's memory */
+    /* KVM and devices do not access the memory of this guest */
     g_assert_cmpint(qdict_get_int(faults, "userfaultfd-vcpu-host"), ==, 0);
     blocked_ms = qdict_get_int(faults, "vcpu-blocked-ns") / 1000000;
     if (kvm) {
         g_assert_cmpint(blocked_ms, ==, vcpu_ms);
     } else {
-        /* The vCPU may wait for the next page before one counts as placed */
+        /* The vCPU may fault again before the previous page counts as placed */
         g_assert_cmpint(blocked_ms / 2, <, vcpu_ms);
     }
     qobject_unref(info);
@@ -74,7 +74,7 @@ static uint64_t resident_bytes(QTestState *who)
     return pages * qemu_real_host_page_size();
 }
 
-/* The source does not keep what it has sent */
+/* The source frees what it has sent */
 static void test_release_ram(void)
 {
     QTestState *from, *to;
@@ -106,7 +106,7 @@ static void test_postcopy_blocktime(void)
     test_blocktime(ON, true);
 }
 
-/* Where the host cannot do it, the default is what upstream does */
+/* If the host does not support KVM userfault, the default is userfaultfd */
 static void test_postcopy_default(void)
 {
     test_postcopy(DEFAULT, NULL, false);

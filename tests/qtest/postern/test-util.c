@@ -1,5 +1,5 @@
 /*
- * What the groups of cases of postern-test share
+ * postern-test: how all groups of cases begin and end a migration
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -7,18 +7,14 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/units.h"
 #include <sys/ioctl.h>
 #include <linux/kvm.h>
 #include "libqtest.h"
 #include "migration/migration-qmp.h"
 #include "migration/migration-util.h"
 #include "qobject/qdict.h"
-#include "qobject/qjson.h"
-#include "qobject/qlist.h"
 #include "q35.h"
 #include "test-util.h"
-#include "vcpus.h"
 #include "walker.h"
 
 static bool host_has(int capability)
@@ -42,203 +38,7 @@ bool host_has_memory_regions(void)
     return host_has(KVM_CAP_MEMORY_REGIONS);
 }
 
-QDict *query_faults(QTestState *who)
-{
-    QDict *info = migrate_query(who);
-    QDict *faults = qdict_get_qdict(info, "postcopy-faults");
-
-    if (faults) {
-        qobject_ref(faults);
-    }
-    qobject_unref(info);
-    return faults;
-}
-
-uint64_t faults_get(QTestState *who, const char *member)
-{
-    QDict *faults = query_faults(who);
-    uint64_t value;
-
-    g_assert(faults);
-    value = qdict_get_int(faults, member);
-    qobject_unref(faults);
-    return value;
-}
-
-/* What is told of each vCPU, and of each step of latency, adds up */
-static void check_fault_lists(QDict *faults)
-{
-    const QListEntry *entry;
-    int64_t blocked_ns = 0, vcpu_faults = 0, served = 0, below = -1;
-
-    QLIST_FOREACH_ENTRY(qdict_get_qlist(faults, "vcpus"), entry) {
-        QDict *vcpu = qobject_to(QDict, qlist_entry_obj(entry));
-
-        /* The guest has one */
-        g_assert_cmpint(qdict_get_int(vcpu, "cpu-index"), ==, 0);
-        vcpu_faults += qdict_get_int(vcpu, "faults");
-        blocked_ns += qdict_get_int(vcpu, "blocked-ns");
-    }
-    g_assert_cmpint(blocked_ns, ==, qdict_get_int(faults, "vcpu-blocked-ns"));
-    g_assert_cmpint(vcpu_faults, ==,
-                    qdict_get_int(faults, "kvm-exits") -
-                    qdict_get_int(faults, "kvm-exits-present") +
-                    qdict_get_int(faults, "userfaultfd-vcpu") +
-                    qdict_get_int(faults, "userfaultfd-vcpu-host"));
-
-    QLIST_FOREACH_ENTRY(qdict_get_qlist(faults, "latency"), entry) {
-        QDict *step = qobject_to(QDict, qlist_entry_obj(entry));
-
-        g_assert_cmpint(qdict_get_int(step, "max-ns"), >, below);
-        below = qdict_get_int(step, "max-ns");
-        served += qdict_get_int(step, "count");
-    }
-    g_assert_cmpint(served, >, 0);
-    g_assert_cmpint(qdict_get_int(faults, "latency-p99-ns"), <=, below);
-}
-
-void check_faults(QTestState *to, bool kvm)
-{
-    g_autofree char *hmp = qtest_hmp(to, "info migrate");
-    g_autoptr(GString) json = NULL;
-    QDict *faults = query_faults(to);
-
-    g_assert(faults);
-    json = qobject_to_json(QOBJECT(faults));
-    g_test_message("%s", json->str);
-    g_assert_cmpstr(qdict_get_str(faults, "mechanism"), ==,
-                    kvm ? "kvm-userfault" : "userfaultfd");
-    if (kvm) {
-        g_assert_cmpint(qdict_get_int(faults, "kvm-exits"), >, 0);
-        g_assert_cmpint(qdict_get_int(faults, "userfaultfd-vcpu"), ==, 0);
-        g_assert_cmpint(qdict_get_int(faults, "userfaultfd-async"), ==, 0);
-        /* This guest has nothing that KVM or a device would access */
-        g_assert_cmpint(qdict_get_int(faults, "userfaultfd-vcpu-host"), ==, 0);
-    } else {
-        g_assert_cmpint(qdict_get_int(faults, "kvm-exits"), ==, 0);
-        g_assert_cmpint(qdict_get_int(faults, "userfaultfd-vcpu") +
-                        qdict_get_int(faults, "userfaultfd-async"), >, 0);
-    }
-    g_assert_cmpint(qdict_get_int(faults, "requested"), >, 0);
-    g_assert_cmpint(qdict_get_int(faults, "vcpu-blocked-ns"), >, 0);
-    g_assert_cmpint(qdict_get_int(faults, "latency-p50-ns"), >, 0);
-    g_assert_cmpint(qdict_get_int(faults, "latency-p99-ns"), >=,
-                    qdict_get_int(faults, "latency-p50-ns"));
-    check_fault_lists(faults);
-    qobject_unref(faults);
-
-    g_assert(strstr(hmp, kvm ? "postcopy faults served by: kvm-userfault"
-                             : "postcopy faults served by: userfaultfd"));
-}
-
-uint64_t guest_faults(QTestState *who)
-{
-    return faults_get(who, "kvm-exits") +
-           faults_get(who, "userfaultfd-vcpu") +
-           faults_get(who, "userfaultfd-async");
-}
-
-/*
- * What both QEMUs say on stderr, for when something goes wrong.  Much of it is
- * expected, and TAP has no place for it.
- */
-static int messages = -1;
-
-static void show_lines(const char *text)
-{
-    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-
-    for (char **line = lines; *line; line++) {
-        g_test_message("%s", g_strchomp(*line));
-    }
-}
-
-/* The end of them, to be freed */
-static char *last_messages(void)
-{
-    char *text = g_malloc0(16 * KiB);
-    off_t size = lseek(messages, 0, SEEK_END);
-
-    if (pread(messages, text, 16 * KiB - 1, MAX(0, size - 16 * KiB + 1)) < 0) {
-        text[0] = '\0';
-    }
-    return text;
-}
-
-bool has_said(const char *what)
-{
-    g_autofree char *text = last_messages();
-
-    return strstr(text, what);
-}
-
-/* When a test fails, or one of the two died */
-static void show_messages(void *unused)
-{
-    if (messages >= 0) {
-        g_autofree char *text = last_messages();
-
-        show_lines(text);
-        close(messages);
-        messages = -1;
-    }
-}
-
-/* Of a VM that does not do what it should: what it does do, into the log */
-static void show_state(QTestState *who)
-{
-    g_autofree char *migration = NULL, *vcpus = NULL;
-
-    /* Its monitor may hang, too: one after the other */
-    show_messages(NULL);
-    migration = qtest_hmp(who, "info migrate");
-    show_lines(migration);
-    vcpus = postern_vcpus_describe(who);
-    show_lines(vcpus);
-}
-
-void wait_for_guest_faults(QTestState *who, uint64_t goal)
-{
-    for (int i = 0; guest_faults(who) < goal; i++) {
-        if (i >= POLLS_MAX) {
-            show_state(who);
-            g_assert_cmpuint(guest_faults(who), >=, goal);
-        }
-        g_usleep(POLL_US);
-    }
-}
-
-void wait_for_requests(QTestState *who, unsigned more)
-{
-    uint64_t goal = faults_get(who, "requested") + more;
-
-    for (int i = 0; faults_get(who, "requested") < goal; i++) {
-        if (i >= POLLS_MAX) {
-            show_state(who);
-            g_assert_cmpuint(faults_get(who, "requested"), >=, goal);
-        }
-        g_usleep(POLL_US);
-    }
-}
-
-char *watch_messages(void)
-{
-    char *path = g_strdup_printf("%s/messages", migration_get_env()->tmpfs);
-    static bool watched;
-
-    if (!watched) {
-        qtest_add_abrt_handler(show_messages, NULL);
-        watched = true;
-    }
-    if (messages >= 0) {
-        close(messages);
-    }
-    messages = open(path, O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
-    g_assert_cmpint(messages, >=, 0);
-    return path;
-}
-
-/* The next guest does, or the one that was started last. */
+/* For the next guest, until it migrates */
 static bool boots_with_seabios;
 
 void boot_with_seabios(void)
@@ -246,7 +46,7 @@ void boot_with_seabios(void)
     boots_with_seabios = true;
 }
 
-/* As migrate_start(), with a new file for their messages */
+/* migrate_start(), with a new file for messages */
 static bool start_both(MigrateStart *start, QTestState **from, QTestState **to)
 {
     g_autofree char *path = watch_messages();
@@ -273,7 +73,7 @@ static bool start_both(MigrateStart *start, QTestState **from, QTestState **to)
     return !skipped;
 }
 
-/* Connect the two, through a relay if @relay is not NULL, and begin to migrate */
+/* Begin to migrate, through a relay if @relay is not NULL */
 static void migrate_from_to(QTestState *from, QTestState *to,
                             PosternRelay **relay)
 {
@@ -363,7 +163,7 @@ bool begin(QTestState **from, QTestState **to, Setting capability,
 
 void wait_for_last_request(QTestState *to)
 {
-    /* Pages on their way still come; the first that does not is the last */
+    /* Pages that are on their way still arrive */
     POLL_UNTIL_STILL(faults_get(to, "requested"));
 }
 
@@ -393,15 +193,12 @@ void end_and_check(QTestState *from, QTestState *to)
 
 void finish(QTestState *from, QTestState *to, bool kvm)
 {
-    g_autofree char *said = NULL;
-
     migrate_set_parameter_int(from, "max-postcopy-bandwidth", 0);
     wait_for_migration_complete(from);
     wait_for_migration_complete(to);
     check_faults(to, kvm);
-    said = last_messages();
-    /* Nobody else hears of it when the end leaves something behind */
-    g_assert_null(strstr(said, "unregister"));
+    /* QEMU only reports it if a block stays registered */
+    g_assert_false(has_said("unregister"));
     end_and_check(from, to);
 }
 

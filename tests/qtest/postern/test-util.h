@@ -1,5 +1,5 @@
 /*
- * What the groups of cases of postern-test share
+ * postern-test: how all groups of cases begin and end a migration
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -11,26 +11,31 @@
 
 #include "libqtest.h"
 #include "migration/framework.h"
+#include "messages.h"
+#include "postcopy-faults.h"
 #include "relay.h"
 
 #define CAPABILITY "postcopy-kvm-userfault"
 
-/* One poll, and how many of them until a test gives up: a minute */
+/* The interval of polls, and their number until a test fails: a minute */
 #define POLL_US 50000
 #define POLLS_MAX 1200
 
-/* Look at the condition again and again until it holds, or fail */
-#define POLL_UNTIL(condition) \
+/* Poll every @us until the condition holds; fail after @max polls */
+#define POLL_UNTIL_EVERY(us, max, condition) \
     do { \
         for (int polls_ = 0; !(condition); polls_++) { \
-            if (polls_ >= POLLS_MAX) { \
-                g_error("in vain: %s", #condition); \
+            if (polls_ >= (max)) { \
+                g_error("never true: %s", #condition); \
             } \
-            g_usleep(POLL_US); \
+            g_usleep(us); \
         } \
     } while (0)
 
-/* Look at the number again and again until it stays the same, or fail */
+/* Poll until the condition holds, or fail */
+#define POLL_UNTIL(condition) POLL_UNTIL_EVERY(POLL_US, POLLS_MAX, condition)
+
+/* Poll until the number has been the same for 10 polls, or fail */
 #define POLL_UNTIL_STILL(number) \
     do { \
         for (int polls_ = 0, same_ = 0; same_ < 10; polls_++) { \
@@ -44,44 +49,15 @@
 
 typedef enum Setting { DEFAULT, ON, OFF } Setting;
 
-/** host_has_userfault: is this a host with KVM userfault? */
+/** host_has_userfault: does this host support KVM userfault? */
 bool host_has_userfault(void);
 
-/** host_has_memory_regions: does its KVM take lists of memslots' changes? */
+/** host_has_memory_regions: does its KVM support lists of memslot changes? */
 bool host_has_memory_regions(void);
 
-/** query_faults: the member postcopy-faults of query-migrate, or NULL */
-QDict *query_faults(QTestState *who);
-
-/** faults_get: a number out of it */
-uint64_t faults_get(QTestState *who, const char *member);
-
-/** check_faults: what it must say when a migration is over */
-void check_faults(QTestState *to, bool kvm);
-
-/** guest_faults: accesses of the guest that met a missing page */
-uint64_t guest_faults(QTestState *who);
-
 /**
- * watch_messages: a new file for what QEMUs say on stderr, which is shown when
- * the test fails
- *
- * Returns: its path, to be unlinked and freed when all of them have started
- */
-char *watch_messages(void);
-
-/** has_said: is @what in the last of those messages? */
-bool has_said(const char *what);
-
-/** wait_for_guest_faults: until there were @goal of them */
-void wait_for_guest_faults(QTestState *who, uint64_t goal);
-
-/** wait_for_requests: until @more pages were asked for than by now */
-void wait_for_requests(QTestState *who, unsigned more);
-
-/**
- * boot_with_seabios: have the next guest boot through SeaBIOS, for a test that
- * needs what it sets up
+ * boot_with_seabios: boot the next guest through SeaBIOS, which sets up
+ * devices
  */
 void boot_with_seabios(void);
 
@@ -89,64 +65,66 @@ void boot_with_seabios(void);
  * begin_with: begin post-copy, and return in the middle of it
  * @start: how to start both QEMUs
  * @from: gets the source
- * @to: gets the destination, whose guest has asked for some pages
- * @faults: how many of them, as seen by query-migrate
- * @capability: what to do with the capability there
- * @other: another capability to turn on, or NULL; if "postcopy-preempt" or
- *         "release-ram", on the source, too
+ * @to: gets the destination
+ * @faults: how many faults the destination's guest has had, in query-migrate
+ * @capability: setting of postcopy-kvm-userfault on the destination
+ * @other: another capability to turn on, or NULL; if "postcopy-preempt",
+ *         "pause-before-switchover" or "release-ram", on the source, too
  *
- * What nobody asks for comes slowly, so the middle lasts until finish(), or
- * whatever else the test does.
+ * Pages that are not requested arrive slowly, so post-copy continues until
+ * finish() or another action of the test.
  *
- * Returns: false if the test is to be skipped.
+ * Returns: false if the test must be skipped.
  */
 bool begin_with(MigrateStart *start, QTestState **from, QTestState **to,
                 unsigned faults, Setting capability, const char *other);
 
-/** begin_precopy: up to where post-copy may begin; for begin_postcopy() */
+/** begin_precopy: migrate until post-copy can begin, with begin_postcopy() */
 bool begin_precopy(MigrateStart *start, QTestState **from, QTestState **to,
                    Setting capability, const char *other);
 
 /**
- * begin_precopy_relayed: begin_precopy() with the capability on, through a relay
- * @relay: gets it; its connection 0 is the main channel, 1 that of preemption
+ * begin_precopy_relayed: begin_precopy() with the capability on, through a
+ * relay
+ * @relay: gets it; its connection 0 is the main channel, 1 the preempt channel
  */
 bool begin_precopy_relayed(MigrateStart *start, QTestState **from,
                            QTestState **to, const char *other,
                            PosternRelay **relay);
 
-/** begin_postcopy: go on with it, until the guest has asked for @faults pages */
+/** begin_postcopy: begin post-copy, and wait for @faults faults of the guest */
 void begin_postcopy(QTestState *from, QTestState *to, unsigned faults);
 
-/** begin: the same as begin_with with the usual machine */
+/** begin: begin_with() with the usual machine */
 bool begin(QTestState **from, QTestState **to, Setting capability,
            const char *other);
 
 /**
- * begin_and_hold_with: begin post-copy, and return when the destination's vCPU
- * waits for a page that does not come
+ * begin_and_hold_with: begin post-copy, and return while the destination's vCPU
+ * waits for a page
  *
  * The source's process is stopped; the caller must continue or kill it.
  */
 bool begin_and_hold_with(MigrateStart *start, QTestState **from,
                          QTestState **to);
 
-/** begin_and_hold: the same with the usual machine */
+/** begin_and_hold: begin_and_hold_with() with the usual machine */
 bool begin_and_hold(QTestState **from, QTestState **to);
 
-/** end_and_check: check what the guest made of it, and quit both */
+/** end_and_check: check the guest's memory, and quit both QEMUs */
 void end_and_check(QTestState *from, QTestState *to);
 
 /**
- * wait_for_last_request: until the guest waits for a page that does not come,
- * which the caller has seen to
+ * wait_for_last_request: wait until the guest waits for a page
+ *
+ * The caller has made sure that pages do not arrive any more.
  */
 void wait_for_last_request(QTestState *to);
 
-/** finish: let the rest come, and check what the guest made of it */
+/** finish: complete the migration, and check the guest's memory */
 void finish(QTestState *from, QTestState *to, bool kvm);
 
-/** wait_for_paused: until the migration is postcopy-paused */
+/** wait_for_paused: wait until the migration is postcopy-paused */
 void wait_for_paused(QTestState *who);
 
 /** is_running: does the guest run here? */
@@ -155,38 +133,38 @@ bool is_running(QTestState *who);
 /** assert_not_running: the guest does not run here */
 void assert_not_running(QTestState *who);
 
-/** resume: connect two paused ones again */
+/** resume: recover a migration that is paused on both sides */
 void resume(QTestState *from, QTestState *to);
 
 /**
  * kill_hard: kill a QEMU
  *
- * libqtest takes a death by signal for a failure of the test, so it must not
- * look at this process again: the QTestState is left alone from here on.
+ * libqtest fails the test if QEMU was killed by a signal, so the test must not
+ * use this QTestState any more.
  */
 void kill_hard(QTestState *who);
 
-/** clean_up: the end of a test in which one side is gone */
+/** clean_up: remove the files of a test in which one side was killed */
 void clean_up(void);
 
 /**
- * finish_alone: wait until the destination's QEMU has ended by itself, and see
- * that the source keeps the guest, paused; its process may be stopped
+ * finish_alone: wait until the destination's QEMU has exited, and check that
+ * the source pauses with the guest; its process may be stopped
  */
 void finish_alone(QTestState *from, QTestState *to);
 
 /** wait_for_dirty_rate: wait until calc-dirty-rate has its result */
 void wait_for_dirty_rate(QTestState *who);
 
-/* The groups; each adds its cases */
+/* The groups of cases */
 void add_capability_cases(MigrationTestEnv *env);
-void add_postcopy_cases(void);
-void add_memory_cases(void);
-void add_trouble_cases(void);
-void add_end_cases(void);
-void add_life_cases(void);
-void add_slot_changes_cases(void);
-void add_neighbours_cases(void);
+void add_completion_errors_cases(void);
+void add_memory_backends_cases(void);
+void add_memory_users_cases(void);
 void add_memslot_limits_cases(void);
+void add_postcopy_cases(void);
+void add_slot_changes_cases(void);
+void add_stream_errors_cases(void);
+void add_vm_lifecycle_cases(void);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * Waiting in the userfaultfd of a QEMU that is a destination of post-copy
+ * Threads that wait in the userfaultfd of a post-copy destination
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -22,7 +22,7 @@ struct UffdReader {
     bool done;
 };
 
-/* Returns a duplicate of @pid's userfaultfd. */
+/* Returns a duplicate of @pid's userfaultfd */
 static int take_userfaultfd(pid_t pid)
 {
     g_autofree char *folder = g_strdup_printf("/proc/%d/fd", pid);
@@ -58,7 +58,7 @@ static uint64_t stack_pointer(pid_t pid, const char *thread)
     if (atoi(thread) == pid || !g_file_get_contents(path, &text, NULL, NULL)) {
         return 0;
     }
-    /* The last two are the stack pointer and the program counter. */
+    /* The last two words are the stack pointer and the program counter */
     words = g_strsplit(text, " ", -1);
     nr = g_strv_length(words);
     return nr > 2 ? g_ascii_strtoull(words[nr - 2], NULL, 16) : 0;
@@ -80,7 +80,7 @@ static uint64_t some_stack_pointer(pid_t pid)
     return found;
 }
 
-/* A guard page is below a thread's stack, so a mapping begins with the stack */
+/* There is a guard page below a stack, so the mapping begins with the stack */
 static uint64_t mapping_start(pid_t pid, uint64_t address)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/maps", pid);
@@ -148,7 +148,7 @@ bool uffd_reader_sleeps(UffdReader *reader)
                                             qatomic_read(&reader->tid));
     g_autofree char *text = NULL;
 
-    /* GUP does not let signals interrupt it, so the state is not 'S'. */
+    /* GUP waits uninterruptibly, so the state is not 'S' */
     return g_file_get_contents(path, &text, NULL, NULL) &&
            strstr(text, ") D ");
 }

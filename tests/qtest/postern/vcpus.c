@@ -1,5 +1,5 @@
 /*
- * What a VM's vCPUs do, for when they do not do what they should
+ * The state of a VM's vCPUs, for the log of a failed test
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -8,7 +8,7 @@
 
 #define KVM_COUNTERS "/sys/kernel/debug/kvm"
 
-/* Of "info registers -a": which vCPU, and where it is */
+/* Each vCPU and its program counter, from "info registers -a" */
 static void append_places(GString *text, QTestState *who)
 {
     g_autofree char *registers = qtest_hmp(who, "info registers -a");
@@ -22,7 +22,7 @@ static void append_places(GString *text, QTestState *who)
     }
 }
 
-/* Exits that go on without end say more than a place that does not change. */
+/* Endless exits say more than a program counter that does not change */
 static void append_counters(GString *text)
 {
     static const char * const names[] = {

@@ -1,5 +1,5 @@
 /*
- * What a VM's vCPUs do, for when they do not do what they should
+ * The state of a VM's vCPUs, for the log of a failed test
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -9,11 +9,11 @@
 #include "libqtest.h"
 
 /**
- * postern_vcpus_describe() - look at the vCPUs twice, a second apart
+ * postern_vcpus_describe() - read the state of the vCPUs twice, a second apart
  * @who: the VM, whose monitor must answer
  *
- * Return: lines with the VM's status, where each vCPU is, and KVM's counters
- * of all VMs; to be freed
+ * Return: lines with the VM's status, each vCPU's program counter, and KVM's
+ * counters of all VMs; to be freed
  */
 char *postern_vcpus_describe(QTestState *who);
 

@@ -1,5 +1,5 @@
 /*
- * A virtual machine to migrate, for Postern's demo and tests
+ * A VM to migrate, for Postern's programs and tests
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -12,13 +12,13 @@
 #include "qobject/qlist.h"
 
 /*
- * An emulated host is slow enough to make the guest's timer check and its
- * TSC calibration fail now and then; neither tells us anything.
+ * An emulated host is so slow that the guest's timer check and TSC calibration
+ * sometimes fail.
  */
 #define KERNEL_ARGS "console=ttyS0 quiet panic=-1 no_timer_check " \
                     "tsc=reliable nowatchdog"
 
-/* For a shell: libqtest runs QEMU with "sh -c". */
+/* Quoted for a shell: libqtest runs QEMU with "sh -c" */
 static char *qemu_arguments(const PosternVMConfig *config, bool incoming,
                             int console)
 {
@@ -38,7 +38,7 @@ static char *qemu_arguments(const PosternVMConfig *config, bool incoming,
         config->extra_args ?: "", log);
 }
 
-/* libqtest adds "-accel qtest", which QEMU takes when KVM does not work. */
+/* libqtest adds "-accel qtest", which QEMU uses if KVM does not work */
 static bool kvm_is_used(PosternVM *vm, Error **errp)
 {
     QDict *kvm = postern_vm_qmp(vm, errp, "{ 'execute': 'query-kvm' }");
@@ -60,8 +60,8 @@ PosternVM *postern_vm_start(const char *name, const PosternVMConfig *config,
     int ends[2];
 
     /*
-     * A socket pair and not a listening socket: no output gets lost before
-     * somebody connects, and no file is left behind.
+     * Unlike a listening socket, a socket pair loses no output before a
+     * connection, and leaves no file behind.
      */
     if (qemu_socketpair(AF_UNIX, SOCK_STREAM, 0, ends)) {
         error_setg_errno(errp, errno, "socketpair");
@@ -194,7 +194,7 @@ char *postern_vm_read_line(PosternVM *vm, int timeout_ms)
         if (len <= 0) {
             return NULL;
         }
-        /* Noise from firmware must not end the string early. */
+        /* A 0 from firmware must not end the string */
         for (ssize_t i = 0; i < len; i++) {
             g_string_append_c(vm->unread, buf[i] ?: '?');
         }

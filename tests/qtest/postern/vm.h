@@ -1,5 +1,5 @@
 /*
- * A virtual machine to migrate, for Postern's demo and tests
+ * A VM to migrate, for Postern's programs and tests
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -10,13 +10,13 @@
 #include "qapi/error.h"
 
 /**
- * struct PosternVMConfig - what all VMs of one migration have in common
+ * struct PosternVMConfig - the configuration of all VMs of one migration
  * @kernel: file with the guest's kernel
  * @initrd: file with the guest's initramfs
- * @accel: accelerator, "kvm" when NULL; the tests of a fault path need KVM
+ * @accel: accelerator, "kvm" when NULL
  * @extra_args: further QEMU arguments, or NULL
  * @append: further words of the guest kernel's command line, or NULL
- * @log: file that QEMU's messages are appended to; our stderr when NULL
+ * @log: file to which QEMU's messages are appended; our stderr when NULL
  * @memory_mib: guest memory
  * @vcpus: number of vCPUs
  */
@@ -33,10 +33,10 @@ typedef struct PosternVMConfig {
 
 /**
  * struct PosternVM - one QEMU process
- * @qts: libqtest's handle, for whatever these helpers do not offer
- * @name: what error messages call it
+ * @qts: libqtest's handle
+ * @name: for error messages
  * @console: our end of the guest's serial console
- * @unread: what came from the console and is not yet a whole line
+ * @unread: data from the console that is not yet a whole line
  */
 typedef struct PosternVM {
     QTestState *qts;
@@ -49,12 +49,12 @@ typedef struct PosternVM {
  * postern_vm_start() - start QEMU
  * @name: static string
  * @config: read only during the call
- * @incoming: start as a destination ("-incoming defer") and not boot
- * @errp: set when QEMU runs without the accelerator that was asked for
+ * @incoming: start as a destination ("-incoming defer"), do not boot
+ * @errp: set if QEMU runs without the requested accelerator
  *
- * A guest that resets or shuts down stays as a paused VM, so that its status
- * can still be asked for. A QEMU that does not come up at all ends the
- * process, as everywhere in libqtest. Out-of-band commands are possible.
+ * If the guest resets or shuts down, the VM is paused, so that its status can
+ * still be queried.  If QEMU does not start at all, this process ends, as
+ * always in libqtest.  Out-of-band commands are enabled.
  *
  * Return: the VM, or NULL
  */
@@ -68,7 +68,7 @@ PosternVM *postern_vm_start(const char *name, const PosternVMConfig *config,
 void postern_vm_stop(PosternVM *vm);
 
 /**
- * postern_vm_qmp() - run one QMP command whose answer is an object
+ * postern_vm_qmp() - run a QMP command whose answer is an object
  * @vm: the VM
  * @errp: set when QEMU has ended or answers with an error
  * @fmt: the command as for qtest_qmp()
@@ -79,9 +79,9 @@ QDict *postern_vm_qmp(PosternVM *vm, Error **errp, const char *fmt, ...)
     G_GNUC_PRINTF(3, 4);
 
 /**
- * postern_vm_run() - like postern_vm_qmp() where only success matters
+ * postern_vm_run() - run a QMP command, and discard its answer
  *
- * Return: true when the command succeeded
+ * Return: true if the command succeeded
  */
 bool postern_vm_run(PosternVM *vm, Error **errp, const char *fmt, ...)
     G_GNUC_PRINTF(3, 4);
@@ -89,28 +89,28 @@ bool postern_vm_run(PosternVM *vm, Error **errp, const char *fmt, ...)
 /**
  * postern_vm_is_running() - check that QEMU and its vCPUs run
  * @vm: the VM
- * @errp: set, with the status found, when they do not
+ * @errp: set, with the status, if they do not
  *
- * Return: true when they run
+ * Return: true if they run
  */
 bool postern_vm_is_running(PosternVM *vm, Error **errp);
 
 /**
- * postern_vm_read_line() - the next whole line from the console
+ * postern_vm_read_line() - read the next whole line from the console
  * @vm: the VM
- * @timeout_ms: how long to wait for it
+ * @timeout_ms: how long to wait
  *
- * Return: the line without its end, to be freed, or NULL when none came
+ * Return: the line without its end, to be freed, or NULL if there was none
  */
 char *postern_vm_read_line(PosternVM *vm, int timeout_ms);
 
 /**
- * postern_vm_write_line() - type one line on the console
+ * postern_vm_write_line() - write a line to the console
  * @vm: the VM
  * @line: without its end
- * @errp: set when the console is gone
+ * @errp: set if the console is closed
  *
- * Return: true when it was sent
+ * Return: true if it was sent
  */
 bool postern_vm_write_line(PosternVM *vm, const char *line, Error **errp);
 

@@ -1,5 +1,5 @@
 /*
- * The guest of migration-test, seen through its memory
+ * The guest of migration-test, watched through its memory
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -13,14 +13,14 @@
 #include "test-util.h"
 #include "walker.h"
 
-/* No RAM block begins or ends in the middle of such a part of its memory. */
+/* No RAM block begins or ends inside such a part of memory */
 #define PART_BYTES (2 * MiB)
 #define PART_PAGES (PART_BYTES / TEST_MEM_PAGE_SIZE)
 #define PAGES ((X86_TEST_MEM_END - X86_TEST_MEM_START) / TEST_MEM_PAGE_SIZE)
 
 #define SHOWN_MAX 10
 
-/* In the firmware's segment, 0xf000: the boot sector is where that begins. */
+/* The boot sector is at the beginning of the firmware's segment, 0xf000 */
 #define FIRMWARE_BYTES (64 * KiB)
 #define FIRMWARE_START 0xff00
 #define FIRMWARE_RESET 0xfff0
@@ -86,8 +86,8 @@ uint64_t walker_position(QTestState *who)
 }
 
 /*
- * Puts the first byte of each page of the test memory into @bytes.  To ask QEMU
- * for one after the other takes seconds on an emulated host.
+ * Reads the first byte of each page of the test memory.  With a command of
+ * QEMU for each, this would take seconds on an emulated host.
  */
 static void read_bytes(QTestState *who, uint8_t *bytes)
 {
@@ -112,8 +112,8 @@ static void read_bytes(QTestState *who, uint8_t *bytes)
 }
 
 /*
- * Each page's byte is that of the page before it, but where the guest was
- * stopped: from there on it is one less.
+ * All pages have the same byte up to the page where the guest was stopped.
+ * From there on, the byte is one less.
  */
 static unsigned count_wrong(const uint8_t *bytes)
 {

@@ -1,5 +1,5 @@
 /*
- * The guest of migration-test, seen through its memory
+ * The guest of migration-test, watched through its memory
  *
  * It is a boot sector that increments a byte in each page of its test memory,
  * in order, again and again.
@@ -15,42 +15,42 @@
 #include "libqtest.h"
 
 /**
- * walker_write_firmware: write firmware that starts the guest at once, where
- * SeaBIOS takes longer than all the rest of a test on an emulated host
- * @directory: where to
+ * walker_write_firmware: write firmware that starts the guest at once
+ * @directory: of the file
  *
- * It leaves the host bridge and all devices as they are after a reset.
+ * On an emulated host, SeaBIOS takes longer than the rest of a test.  This
+ * firmware leaves the host bridge and all devices in their state after a
+ * reset.
  *
  * Returns: its path, for -bios, to be freed
  */
 char *walker_write_firmware(const char *directory);
 
 /**
- * walker_wait_for_round: wait until the guest has been through all of its test
- * memory once since it booted
+ * walker_wait_for_round: wait until the guest has incremented all pages once
  * @who: where it runs
  *
- * Its first words on the serial line would come after 64 rounds.
+ * The guest prints nothing on its serial line before 64 rounds.
  */
 void walker_wait_for_round(QTestState *who);
 
 /**
- * walker_host_address: where QEMU's own memory has the guest's
+ * walker_host_address: QEMU's host address of guest memory
  * @who: where it runs
  * @address: guest address
  */
 uint64_t walker_host_address(QTestState *who, uint64_t address);
 
 /**
- * walker_position: the guest address that the guest accesses now, or next
- * @who: where it runs, past its first round
+ * walker_position: the address that the guest accesses now or next
+ * @who: where it runs, after its first round
  */
 uint64_t walker_position(QTestState *who);
 
 /**
- * walker_check: see that the guest runs, stop it, and see that it stands still
- * and that no page of its test memory was lost or is stale
- * @who: where it runs, and where all of its memory is
+ * walker_check: check that the guest runs, stop it, and check that it is
+ * stopped and that no page of its test memory is lost or stale
+ * @who: where it runs, with all of its memory
  */
 void walker_check(QTestState *who);
 

@@ -1,5 +1,5 @@
 /*
- * postern-test: trouble at the end of post-copy
+ * postern-test: errors at the switch to post-copy and at its end
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -17,12 +17,14 @@
 
 /*
  * Begin post-copy, and return when the source has sent everything and waits
- * for the destination, whose process is stopped, to say that it has it all.
- * Its guest is stopped, too.
+ * for the confirmation of the destination.  The destination's process is
+ * stopped, and its guest, too.
  */
 static bool begin_and_hold_end(QTestState **from, QTestState **to)
 {
-    /* Down to what sockets' buffers hold: fast at first, then with care */
+    /*
+     * Until the sockets' buffers can hold the rest: fast at first, then slower
+     */
     static const struct { int bytes_per_second; int remaining; } steps[] = {
         { 32 << 20, 8 << 20 }, { 1 << 20, 1 << 20 }, { 4096, INT_MAX },
     };
@@ -30,7 +32,7 @@ static bool begin_and_hold_end(QTestState **from, QTestState **to)
     if (!begin(from, to, ON, NULL)) {
         return false;
     }
-    /* What the guest asks for comes at any speed: it shall not */
+    /* Requested pages ignore the limit, so let the guest request none */
     qtest_qmp_assert_success(*to, "{ 'execute': 'stop' }");
     for (int step = 0; step < ARRAY_SIZE(steps); step++) {
         migrate_set_parameter_int(*from, "max-postcopy-bandwidth",
@@ -45,15 +47,16 @@ static bool begin_and_hold_end(QTestState **from, QTestState **to)
     g_assert_cmpint(read_ram_property_int(*from, "remaining"), >, 0);
     migrate_set_parameter_int(*from, "max-postcopy-bandwidth", 0);
     POLL_UNTIL(read_ram_property_int(*from, "remaining") == 0);
-    /* From the last page to the end of the stream it is a short way */
+    /* The end of the stream follows the last page soon */
     g_usleep(G_USEC_PER_SEC);
     return true;
 }
 
 /*
- * The stream is cut when all is on its way: the source, which cannot know
- * whether it arrived, must not run the guest, for the destination does.  If
- * it did not, that pauses, and a recovery brings the rest.
+ * The stream breaks when everything is on its way.  The source does not know
+ * whether it arrived, and must not start the guest, which runs on the
+ * destination.  If it did not arrive, the destination pauses, and a recovery
+ * sends the rest.
  */
 static void test_cut_at_end(void)
 {
@@ -89,7 +92,7 @@ static void test_cut_at_end(void)
     end_and_check(from, to);
 }
 
-/* The destination dies when all is on its way: likewise */
+/* The destination is killed when everything is on its way: the source pauses */
 static void test_kill_destination_at_end(void)
 {
     QTestState *from, *to;
@@ -105,8 +108,8 @@ static void test_kill_destination_at_end(void)
 }
 
 /*
- * Begin post-copy, and return when the guest runs on the destination, whose
- * answer that it has loaded the devices is held back.
+ * Begin post-copy, and return when the guest runs on the destination.  Its
+ * answer that the devices are loaded is held back.
  */
 static bool begin_and_hold_answer(QTestState **from, QTestState **to,
                                   const char *other, PosternRelay **relay)
@@ -133,9 +136,8 @@ static void assert_refused(QTestState *who, const char *command)
 }
 
 /*
- * Until the destination has answered, the source is in postcopy-device.  If the
- * stream fails then, the answer may be on the way: the source waits for it, and
- * pauses.
+ * The stream fails while the source is in postcopy-device.  The answer may be
+ * on its way, so the source waits for it, and pauses.
  */
 static void test_answer_late(void)
 {
@@ -164,8 +166,8 @@ static void test_answer_late(void)
 }
 
 /*
- * Without an answer, the guest goes on at the source, where release-ram has not
- * freed any of its memory.
+ * Without an answer, the guest continues on the source, where release-ram has
+ * freed none of its memory.
  */
 static void finish_at_source(QTestState *from, QTestState *to,
                              PosternRelay *relay)
@@ -182,7 +184,7 @@ static void finish_at_source(QTestState *from, QTestState *to,
     clean_up();
 }
 
-/* The destination ends when it has answered, but before the answer arrives */
+/* The destination is killed after its answer, which does not arrive */
 static void test_no_answer(void)
 {
     QTestState *from, *to;
@@ -193,13 +195,13 @@ static void test_no_answer(void)
     }
 }
 
-/* Wait until nothing more comes through the main channel */
+/* Wait until the main channel carries nothing more */
 static void wait_for_silence(PosternRelay *relay)
 {
     POLL_UNTIL_STILL(postern_relay_carried(relay, 0, false));
 }
 
-/* The destination ends before it has loaded the devices */
+/* The destination is killed before it has loaded the devices */
 static void test_no_devices(void)
 {
     MigrateStart start = { .oob = true };
@@ -210,7 +212,9 @@ static void test_no_devices(void)
                                &relay)) {
         return;
     }
-    /* What is held back has to fit into the sockets: no pages on their way */
+    /*
+     * The sockets must hold what is held back, so no pages may be on their way
+     */
     qtest_qmp_assert_success(from, "{ 'execute': 'migrate-start-postcopy' }");
     wait_for_migration_status(from, "pre-switchover",
                               (const char * []) { "failed", "completed",
@@ -242,8 +246,7 @@ static void wait_for_end_of_stream(QTestState *from, PosternRelay *relay)
 
 /*
  * Begin post-copy, and return when everything on the main channel has arrived,
- * and the channel of preemption has broken with the page that the guest waits
- * for.
+ * and the preempt channel has broken with the page that the guest waits for.
  */
 static bool begin_and_lose_page(MigrateStart *start, QTestState **from,
                                 QTestState **to, PosternRelay **relay)
@@ -261,9 +264,8 @@ static bool begin_and_lose_page(MigrateStart *start, QTestState **from,
 }
 
 /*
- * The source is one of upstream's, as far as that goes: it would take an end of
- * the return path for a failure, and start the guest, which runs on the
- * destination.
+ * The source behaves like upstream's: if the return path ended, it would start
+ * the guest, which runs on the destination.
  */
 static void test_preempt_lost(void)
 {
@@ -283,7 +285,7 @@ static void test_preempt_lost(void)
     assert_refused(to, "migrate-pause");
     assert_not_running(from);
 
-    /* Only its own end lets the source have the guest again */
+    /* Only after the destination's exit does the source start the guest */
     kill_hard(to);
     postern_relay_cut(relay, 0);
     POLL_UNTIL(is_running(from));
@@ -292,7 +294,10 @@ static void test_preempt_lost(void)
     clean_up();
 }
 
-/* A source of ours pauses with the destination, and sends the page again */
+/*
+ * Our source pauses with the destination, and the recovery sends the page
+ * again
+ */
 static void test_preempt_recover(void)
 {
     MigrateStart start = { .oob = true };
@@ -312,9 +317,10 @@ static void test_preempt_recover(void)
 }
 
 /*
- * With machine types up to 7.2, the source ends the channel of preemption when
- * it has sent everything.  What was on the main channel is lost: the recovery
- * needs that channel again, for the page that the guest waits for.
+ * With machine types up to 7.2, the source ends the preempt channel when it
+ * has sent everything.  The pages on the main channel get lost, so the
+ * recovery needs the preempt channel again, for the page that the guest waits
+ * for.
  */
 static void test_pre_7_2(void)
 {
@@ -336,7 +342,7 @@ static void test_pre_7_2(void)
     carried = postern_relay_carried(relay, 1, false);
     postern_relay_lose_one(relay, 0, false);
     migrate_set_parameter_int(from, "max-postcopy-bandwidth", 0);
-    /* Nothing is asked for: this is the end */
+    /* No page is requested, so this is the end of the channel */
     POLL_UNTIL(postern_relay_carried(relay, 1, false) > carried);
     postern_relay_cut(relay, -1);
     wait_for_paused(from);
@@ -349,7 +355,7 @@ static void test_pre_7_2(void)
     postern_relay_end(relay);
 }
 
-/* Stop one thread, until thread_continue() */
+/* Stop one thread until thread_continue() */
 static pid_t thread_stop(QTestState *who, const char *name)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/task", qtest_pid(who));
@@ -380,8 +386,8 @@ static void thread_continue(pid_t tid)
 }
 
 /*
- * migrate-pause comes when the destination's confirmation has arrived, but was
- * not read yet: the migration is complete all the same.
+ * migrate-pause comes after the destination's confirmation has arrived, but
+ * before the source has read it: the migration completes.
  */
 static void test_pause_when_confirmed(void)
 {
@@ -412,20 +418,24 @@ static void test_pause_when_confirmed(void)
     postern_relay_end(relay);
 }
 
-void add_end_cases(void)
+void add_completion_errors_cases(void)
 {
     if (!host_has_userfault()) {
         return;
     }
-    migration_test_add("/postern/end/cut", test_cut_at_end);
-    migration_test_add("/postern/end/kill-destination",
+    migration_test_add("/postern/completion-errors/cut", test_cut_at_end);
+    migration_test_add("/postern/completion-errors/kill-destination",
                        test_kill_destination_at_end);
-    migration_test_add("/postern/end/preempt-lost", test_preempt_lost);
-    migration_test_add("/postern/end/preempt-recover", test_preempt_recover);
-    migration_test_add("/postern/end/pre-7-2", test_pre_7_2);
-    migration_test_add("/postern/end/pause-when-confirmed",
+    migration_test_add("/postern/completion-errors/preempt-lost",
+                       test_preempt_lost);
+    migration_test_add("/postern/completion-errors/preempt-recover",
+                       test_preempt_recover);
+    migration_test_add("/postern/completion-errors/pre-7-2", test_pre_7_2);
+    migration_test_add("/postern/completion-errors/pause-when-confirmed",
                        test_pause_when_confirmed);
-    migration_test_add("/postern/end/answer-late", test_answer_late);
-    migration_test_add("/postern/end/no-answer", test_no_answer);
-    migration_test_add("/postern/end/no-devices", test_no_devices);
+    migration_test_add("/postern/completion-errors/answer-late",
+                       test_answer_late);
+    migration_test_add("/postern/completion-errors/no-answer", test_no_answer);
+    migration_test_add("/postern/completion-errors/no-devices",
+                       test_no_devices);
 }

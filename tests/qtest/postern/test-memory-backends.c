@@ -1,5 +1,5 @@
 /*
- * postern-test: each kind of memory that a guest may have
+ * postern-test: post-copy with each kind of memory backend
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -23,7 +23,7 @@ typedef struct Memory {
 } Memory;
 
 static const Memory memories[] = {
-    /* First, while L1's memory is in one piece */
+    /* First, before L1's memory is fragmented */
     { "hugetlb-shared",
       MAIN("memfd,hugetlb=on,hugetlbsize=2M,share=on"), true },
     { "hugetlb-private",
@@ -33,19 +33,19 @@ static const Memory memories[] = {
     { "memfd-private", MAIN("memfd,share=off") },
     { "file-shared", MAIN("file,mem-path=/dev/shm,share=on") },
     { "file-private", MAIN("file,mem-path=/dev/shm,share=off") },
-    /* Several blocks, of two kinds; the guest goes through both */
+    /* Two blocks of different kinds; the guest uses both */
     { "numa", "-m %s -object memory-backend-ram,id=m0,size=64M"
       " -object memory-backend-memfd,id=m1,size=86M,share=on"
       " -numa node,memdev=m0 -numa node,memdev=m1" },
     { "dimm", "-m %s,slots=2,maxmem=1G"
       " -object memory-backend-ram,id=d0,size=64M -device pc-dimm,memdev=d0" },
-    /* This guest has no driver: what was requested stays discarded */
+    /* This guest has no driver, so this memory stays discarded */
     { "virtio-mem", "-m %s,maxmem=1G"
       " -object memory-backend-ram,id=v0,size=128M"
       " -device virtio-mem-pci,memdev=v0,requested-size=64M" },
 };
 
-/* Two guests of 150 MiB; kept for the rest of this L1's life */
+/* For two guests of 150 MiB; until L1 ends */
 static void reserve_huge_pages(void)
 {
     const char *path =
@@ -77,8 +77,8 @@ static void test_memory(const void *opaque)
 }
 
 /*
- * The stream breaks in the middle of a page of 2 MiB: the recovery sends all of
- * it again, and not the rest
+ * The stream breaks inside a 2 MiB page: the recovery sends the whole page
+ * again
  */
 static void test_huge_recovery(const void *opaque)
 {
@@ -90,7 +90,7 @@ static void test_huge_recovery(const void *opaque)
     if (!begin_with(&start, &from, &to, 3, ON, NULL)) {
         return;
     }
-    /* In the middle of a page: it does little else than send those */
+    /* Almost certainly inside a page: the source does little but send pages */
     kill(qtest_pid(from), SIGSTOP);
     migrate_pause(to);
     wait_for_paused(to);
@@ -100,17 +100,17 @@ static void test_huge_recovery(const void *opaque)
     finish(from, to, true);
 }
 
-void add_memory_cases(void)
+void add_memory_backends_cases(void)
 {
     if (!host_has_userfault()) {
         return;
     }
     for (int i = 0; i < ARRAY_SIZE(memories); i++) {
-        g_autofree char *path = g_strdup_printf("/postern/memory/%s",
+        g_autofree char *path = g_strdup_printf("/postern/memory-backends/%s",
                                                 memories[i].name);
 
         qtest_add_data_func(path, &memories[i], test_memory);
     }
-    qtest_add_data_func("/postern/memory/hugetlb-recovery", &memories[0],
-                        test_huge_recovery);
+    qtest_add_data_func("/postern/memory-backends/hugetlb-recovery",
+                        &memories[0], test_huge_recovery);
 }

@@ -1,5 +1,5 @@
 /*
- * Post-copy destination: what page faults cost
+ * Post-copy destination: statistics of page faults
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -12,17 +12,18 @@
 #include "qemu/host-utils.h"
 #include "qemu/memalign.h"
 #include "qapi/qapi-types-migration.h"
-#include "postcopy-fault-stats.h"
+#include "fault-stats.h"
 
 /*
- * Latencies below 4 ns have a step each.  From there on each power of two has
- * four: step i begins at (4 + i % 4) << (i / 4 - 1) ns.
+ * Latencies below 4 ns have one step each.  From there on, each power of two
+ * has four steps: step i begins at (4 + i % 4) << (i / 4 - 1) ns.
  */
 #define LATENCY_STEPS (4 + 62 * 4)
 
 /*
- * Those of one vCPU, apart from others': to count shall not cost a cache miss.
- * What came through userfaultfd is counted by who reads and who places.
+ * Of one vCPU, on cache lines of its own, so that its thread counts without a
+ * cache miss.  Faults through userfaultfd are counted by the thread that reads
+ * them, and their time by the thread that places the page.
  */
 typedef struct FaultStats {
     uint64_t count[POSTCOPY_FAULT_KIND__MAX];
@@ -33,15 +34,15 @@ typedef struct FaultStats {
 static struct {
     bool valid;
     PostcopyFaultMechanism mechanism;
-    /* By cpu_index; the one behind is of those that are no vCPU's */
+    /* By cpu_index; the last element is for all other threads */
     FaultStats *of;
     unsigned max_cpus;
 } stats;
 
-/* Counted by whoever sends: apart from what is only read */
+/* Counted by any thread, so not on a cache line that is only read */
 static QEMU_ALIGNED(64) uint64_t stats_requested;
 
-/* Of all: a fault that is over has cost far more than a cache miss */
+/* Of all threads: a fault takes far longer than a cache miss */
 static QEMU_ALIGNED(64) uint64_t stats_latency[LATENCY_STEPS];
 
 static FaultStats *stats_of(int cpu_index)
@@ -56,7 +57,7 @@ static unsigned latency_step(uint64_t ns)
     return 4 * shift + (ns >> shift);
 }
 
-/* The least and the largest latency of a step */
+/* The smallest and the largest latency of a step */
 static uint64_t latency_min(unsigned step)
 {
     return step < 4 ? step : (4ull + step % 4) << (step / 4 - 1);
@@ -93,8 +94,9 @@ void postcopy_fault_stats_requested(void)
 }
 
 /*
- * Waiting counts by who waited, and a vCPU waits whether it is the guest, KVM or
- * QEMU that needs the page; returns false if it was not the guest
+ * Add to the time for which a vCPU waited, whether the guest, KVM or QEMU
+ * needed the page, and to that of the guest.  Returns true if the guest needed
+ * it.
  */
 static bool count_wait(FaultStats *of, PostcopyFaultKind kind, uint64_t ns)
 {
@@ -131,7 +133,7 @@ void postcopy_fault_stats_interrupted(int cpu_index, PostcopyFaultKind kind,
     count_wait(stats_of(cpu_index), kind, MAX(ns, 0));
 }
 
-/* All of them together; of one that is in the middle of counting, a part */
+/* The sum over all threads; may include half of a concurrent update */
 static void stats_sum(FaultStats *sum)
 {
     memset(sum, 0, sizeof(*sum));
@@ -146,10 +148,7 @@ static void stats_sum(FaultStats *sum)
     }
 }
 
-/*
- * The latency that @percent of @latency do not exceed, as if those of a step
- * were spread over it evenly
- */
+/* Interpolates as if the latencies of a step were spread over it evenly */
 static uint64_t latency_percentile(const uint64_t *latency, unsigned percent)
 {
     uint64_t total = 0, seen = 0, rank;
@@ -224,7 +223,7 @@ PostcopyFaultInfo *postcopy_fault_stats_query(void)
 
     info = g_new0(PostcopyFaultInfo, 1);
     info->mechanism = stats.mechanism;
-    /* First: who sees both shall not see a request without its fault */
+    /* Read first, so that there is no request without its fault */
     info->requested = qatomic_load_acquire(&stats_requested);
     stats_sum(&sum);
     info->kvm_exits = sum.count[POSTCOPY_FAULT_KVM] +

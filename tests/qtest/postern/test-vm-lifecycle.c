@@ -1,5 +1,6 @@
 /*
- * postern-test: what happens to a VM and its vCPUs in the middle of post-copy
+ * postern-test: reset, shutdown, hotplug and debugging in the middle of
+ * post-copy
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -16,7 +17,7 @@
 #include "qobject/qlist.h"
 #include "test-util.h"
 
-/* Asked to end although a vCPU waits for a page */
+/* SIGTERM, while a vCPU waits for a page */
 static void test_sigterm(void)
 {
     QTestState *from, *to;
@@ -28,13 +29,13 @@ static void test_sigterm(void)
     finish_alone(from, to);
 }
 
-/* As if the guest powered off, while its vCPU waits for a page */
+/* The machine powers off, while a vCPU waits for a page */
 static void test_shutdown(void)
 {
     enum { PM1A_CNT = 0x604, SLP_EN = 1 << 13 };
     QTestState *from, *to;
 
-    /* It says where the power management is. */
+    /* It sets the address of the power management registers */
     boot_with_seabios();
     if (!begin_and_hold(&from, &to)) {
         return;
@@ -44,8 +45,8 @@ static void test_shutdown(void)
 }
 
 /*
- * The guest starts again: the firmware comes to pages that are still missing,
- * as does QEMU, which restores ROMs, and memslots change.
+ * The guest is reset.  The firmware accesses missing pages, and so does QEMU,
+ * which restores ROMs.  Memslots change.
  */
 static void test_reset(void)
 {
@@ -61,7 +62,7 @@ static void test_reset(void)
     g_assert(g_file_get_contents(path, &said, NULL, NULL));
     g_assert_null(strchr(said, 'A'));
     qtest_qmp_assert_success(to, "{ 'execute': 'system_reset' }");
-    /* That is what the guest begins with. */
+    /* The guest prints this first */
     for (int i = 0; !strchr(said, 'A'); i++) {
         g_assert_cmpint(i, <, 3 * POLLS_MAX);
         g_usleep(POLL_US);
@@ -73,13 +74,15 @@ static void test_reset(void)
     migrate_set_parameter_int(from, "max-postcopy-bandwidth", 0);
     wait_for_migration_complete(from);
     wait_for_migration_complete(to);
-    /* From 0xc0000 to 1 MiB memslots are cut at 16 KiB, and have no bitmap */
+    /*
+     * From 0xc0000 to 1 MiB, memslots begin at 16 KiB steps and have no bitmap
+     */
     g_assert_cmpint(faults_get(to, "userfaultfd-vcpu"), <=, 64);
-    /* Its memory is no longer what walker_check() would look for. */
+    /* walker_check() does not know the guest's memory any more */
     migrate_end(from, to, false);
 }
 
-/* A slot for a CPU that can be plugged, as device_add wants it */
+/* Returns arguments of device_add for a CPU that can be plugged */
 static QDict *free_cpu(QTestState *who)
 {
     QDict *answer = qtest_qmp(who, "{ 'execute': 'query-hotpluggable-cpus' }");
@@ -101,8 +104,8 @@ static QDict *free_cpu(QTestState *who)
 }
 
 /*
- * New vCPUs, of which post-copy knew nothing when it began, are plugged and
- * answer; the guest does not start them.
+ * vCPUs are plugged after post-copy has begun, and answer.  The guest does not
+ * start them.
  */
 static void test_plug_vcpu(void)
 {
@@ -151,7 +154,9 @@ static bool has_device(QTestState *who, const char *id)
     return has;
 }
 
-/* As a guest does through ACPI: the first DIMM, and each bridge's first slot */
+/*
+ * Eject the first DIMM and each bridge's first slot, as a guest does with ACPI
+ */
 static void eject_all(QTestState *who)
 {
     qtest_outl(who, 0xa00, 0);
@@ -163,8 +168,9 @@ static void eject_all(QTestState *who)
 }
 
 /*
- * A device whose memory is still coming cannot be unplugged, even if it is
- * behind another one; others can, and that one can at the end.
+ * A device whose memory is still migrated cannot be unplugged, nor can a
+ * bridge with such a device.  Other devices can be unplugged, and this one at
+ * the end.
  */
 static void test_unplug(void)
 {
@@ -216,7 +222,7 @@ static void test_unplug(void)
     migrate_end(from, to, true);
 }
 
-/* Send a command of the remote protocol; return the text of the answer */
+/* Send a command of gdb's remote protocol, and return its answer */
 static char *gdb_ask(int fd, const char *command)
 {
     g_autoptr(GString) answer = g_string_new(NULL);
@@ -230,7 +236,7 @@ static char *gdb_ask(int fd, const char *command)
     packet = g_strdup_printf("$%s#%02x", command, sum);
     g_assert_cmpint(write(fd, packet, strlen(packet)), ==, strlen(packet));
 
-    /* An acknowledgement comes before, and a checksum of the answer before */
+    /* Skip the acknowledgement, and the checksum of the previous answer */
     do {
         g_assert_cmpint(read(fd, &c, 1), ==, 1);
     } while (c != '$');
@@ -241,9 +247,7 @@ static char *gdb_ask(int fd, const char *command)
     return g_strdup(answer->str);
 }
 
-/*
- * A debugger stops the guest, steps, and reads memory, some of which is missing
- */
+/* A debugger stops the guest, steps, and reads memory, also missing pages */
 static void test_gdb(void)
 {
     g_autofree char *path = g_strdup_printf("%s/gdb",
@@ -271,7 +275,7 @@ static void test_gdb(void)
         g_autofree char *memory = NULL, *read = NULL;
 
         g_assert_cmpint(stop[0], ==, 'T');
-        /* A page each 4 MiB: where the guest has not come to yet, too */
+        /* A page in each 4 MiB: the guest has not accessed all of them */
         memory = g_strdup_printf("m%x,8", (1 << 20) + (i << 22));
         read = gdb_ask(fd, memory);
         g_assert_cmpint(strlen(read), ==, 16);
@@ -285,15 +289,15 @@ static void test_gdb(void)
     finish(from, to, true);
 }
 
-void add_life_cases(void)
+void add_vm_lifecycle_cases(void)
 {
     if (!host_has_userfault()) {
         return;
     }
-    migration_test_add("/postern/life/sigterm", test_sigterm);
-    migration_test_add("/postern/life/shutdown", test_shutdown);
-    migration_test_add("/postern/life/reset", test_reset);
-    migration_test_add("/postern/life/plug-vcpu", test_plug_vcpu);
-    migration_test_add("/postern/life/unplug", test_unplug);
-    migration_test_add("/postern/life/gdb", test_gdb);
+    migration_test_add("/postern/vm-lifecycle/sigterm", test_sigterm);
+    migration_test_add("/postern/vm-lifecycle/shutdown", test_shutdown);
+    migration_test_add("/postern/vm-lifecycle/reset", test_reset);
+    migration_test_add("/postern/vm-lifecycle/plug-vcpu", test_plug_vcpu);
+    migration_test_add("/postern/vm-lifecycle/unplug", test_unplug);
+    migration_test_add("/postern/vm-lifecycle/gdb", test_gdb);
 }

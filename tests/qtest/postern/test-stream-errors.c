@@ -1,5 +1,5 @@
 /*
- * postern-test: trouble in the middle of post-copy
+ * postern-test: interrupted waits and broken streams in the middle of post-copy
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -16,7 +16,7 @@
 #include "uffd.h"
 #include "walker.h"
 
-/* Stopped and continued while it waits, a vCPU carries on */
+/* A vCPU that waits for a page can be stopped and continued */
 static void test_stop_cont(void)
 {
     QTestState *from, *to;
@@ -29,16 +29,16 @@ static void test_stop_cont(void)
 
         qtest_qmp_assert_success(to, "{ 'execute': 'stop' }");
         qtest_qmp_assert_success(to, "{ 'execute': 'cont' }");
-        /* It did wait, and does again */
+        /* It waits again */
         wait_for_guest_faults(to, faults + 1);
     }
-    /* run_on_cpu() work gets done as well */
+    /* The vCPU also handles run_on_cpu() */
     g_free(qtest_hmp(to, "info registers"));
     kill(qtest_pid(from), SIGCONT);
     finish(from, to, true);
 }
 
-/* The page comes while the VM is stopped: nobody is there to be woken */
+/* The page arrives while the VM is stopped, and no vCPU waits for it */
 static void test_stop_placed_cont(void)
 {
     QTestState *from, *to;
@@ -55,9 +55,9 @@ static void test_stop_placed_cont(void)
 }
 
 /*
- * How many more pages were requested than have ended a fault.  Exits from KVM are
- * no measure of that: a vCPU whose wait is interrupted exits once more, and does
- * not request the page again.
+ * How many more requests than completed faults there were.  The number of
+ * exits from KVM would not do: a vCPU whose wait is interrupted exits again,
+ * but does not repeat its request.
  */
 static int64_t requests_ahead(QTestState *who)
 {
@@ -75,10 +75,10 @@ static int64_t requests_ahead(QTestState *who)
 }
 
 /*
- * With the stream cut, a vCPU waiting, and the source's process stopped:
- * recover, see that the page is asked for, and the vCPU go on.  Without being
- * asked for it comes as well, but late, and then each page is requested when
- * the vCPU comes to it, but none for the one that it waits for now.
+ * The stream is broken, a vCPU waits, and the source's process is stopped.
+ * Recover, and check that the page is requested again and that the vCPU
+ * continues.  Without that request the page would arrive as well, but late,
+ * and requests would never be ahead of faults.
  */
 static void recover(QTestState *from, QTestState *to)
 {
@@ -91,13 +91,13 @@ static void recover(QTestState *from, QTestState *to)
     ahead = requests_ahead(to);
 
     resume(from, to);
-    /* Once while the vCPU waits for that page, and then for any other one */
+    /* The request for that page is one more than there are faults */
     POLL_UNTIL(requests_ahead(to) > ahead);
     wait_for_guest_faults(to, faults + 20);
     finish(from, to, true);
 }
 
-/* The stream is cut while a vCPU waits: the recovery asks for its page again */
+/* The stream breaks while a vCPU waits: the recovery requests its page again */
 static void test_recovery(void)
 {
     QTestState *from, *to;
@@ -111,8 +111,8 @@ static void test_recovery(void)
 }
 
 /*
- * A vCPU that comes to a page that nobody asked for while there is no stream:
- * the recovery asks for it.
+ * A vCPU faults while there is no stream, on a page that has not been
+ * requested: the recovery requests it.
  */
 static void test_fault_while_paused(void)
 {
@@ -122,7 +122,7 @@ static void test_fault_while_paused(void)
     if (!begin_and_hold(&from, &to)) {
         return;
     }
-    /* Let the page come that the vCPU waits for now, and nothing run on it */
+    /* Let the vCPU's page arrive, but do not run the vCPU */
     qtest_qmp_assert_success(to, "{ 'execute': 'stop' }");
     requested = faults_get(to, "requested");
     kill(qtest_pid(from), SIGCONT);
@@ -141,8 +141,8 @@ static void test_fault_while_paused(void)
 }
 
 /*
- * The thread that reads userfaultfd ends on an error.  A thread that waits there
- * is woken all the same when its page comes.
+ * The fault thread ends on an error.  A thread that waits in userfaultfd is
+ * woken all the same when its page arrives.
  */
 static void test_no_fault_thread(void)
 {
@@ -152,16 +152,19 @@ static void test_no_fault_thread(void)
     if (!begin_and_hold(&from, &to)) {
         return;
     }
-    /* A fault of a page that is not the guest's is such an error */
+    /* A fault outside guest memory is such an error */
     outside = uffd_reader_new(to, uffd_watch_stack(to));
     POLL_UNTIL(has_said("postcopy_ram_fault_thread: Fault outside guest"));
 
-    /* A vCPU waits for this page, so it has been requested */
+    /* The vCPU waits for this page, so it has been requested */
     inside = uffd_reader_new(to, walker_host_address(to, walker_position(to)));
     POLL_UNTIL(uffd_reader_sleeps(inside));
     kill(qtest_pid(from), SIGCONT);
     wait_for_requests(to, 20);
-    /* The vCPU has its page.  The end of post-copy, which would wake all, waits */
+    /*
+     * The vCPU has its page.  Hold the end of post-copy, which wakes all
+     * threads
+     */
     kill(qtest_pid(from), SIGSTOP);
     POLL_UNTIL(uffd_reader_done(inside));
     kill(qtest_pid(from), SIGCONT);
@@ -171,7 +174,7 @@ static void test_no_fault_thread(void)
     uffd_reader_free(outside);
 }
 
-/* The destination quits at once although a vCPU waits */
+/* The destination quits at once, although a vCPU waits */
 static void test_quit(void)
 {
     QTestState *from, *to;
@@ -183,7 +186,7 @@ static void test_quit(void)
     finish_alone(from, to);
 }
 
-/* The source dies: the destination keeps what it has, and stays in reach */
+/* The source is killed: the destination pauses, and still obeys commands */
 static void test_kill_source(void)
 {
     QTestState *from, *to;
@@ -201,7 +204,7 @@ static void test_kill_source(void)
     clean_up();
 }
 
-/* The destination dies: the source keeps the guest, paused */
+/* The destination is killed: the source pauses with the guest */
 static void test_kill_destination(void)
 {
     QTestState *from, *to;
@@ -217,21 +220,21 @@ static void test_kill_destination(void)
     clean_up();
 }
 
-void add_trouble_cases(void)
+void add_stream_errors_cases(void)
 {
     if (!host_has_userfault()) {
         return;
     }
-    migration_test_add("/postern/trouble/stop-cont", test_stop_cont);
-    migration_test_add("/postern/trouble/stop-placed-cont",
+    migration_test_add("/postern/stream-errors/stop-cont", test_stop_cont);
+    migration_test_add("/postern/stream-errors/stop-placed-cont",
                        test_stop_placed_cont);
-    migration_test_add("/postern/trouble/recovery", test_recovery);
-    migration_test_add("/postern/trouble/fault-while-paused",
+    migration_test_add("/postern/stream-errors/recovery", test_recovery);
+    migration_test_add("/postern/stream-errors/fault-while-paused",
                        test_fault_while_paused);
-    migration_test_add("/postern/trouble/no-fault-thread",
+    migration_test_add("/postern/stream-errors/no-fault-thread",
                        test_no_fault_thread);
-    migration_test_add("/postern/trouble/quit", test_quit);
-    migration_test_add("/postern/trouble/kill-source", test_kill_source);
-    migration_test_add("/postern/trouble/kill-destination",
+    migration_test_add("/postern/stream-errors/quit", test_quit);
+    migration_test_add("/postern/stream-errors/kill-source", test_kill_source);
+    migration_test_add("/postern/stream-errors/kill-destination",
                        test_kill_destination);
 }

@@ -1,5 +1,5 @@
 /*
- * Post-copy destination: devices whose memory is still coming stay
+ * Post-copy destination: no unplug of devices whose memory is still migrated
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -13,14 +13,14 @@
 #include "exec/memory.h"
 #include "exec/ramblock.h"
 #include "hw/qdev-core.h"
+#include "migration/migration.h"
 #include "migration/misc.h"
 #include "migration/postcopy-unplug.h"
-#include "migration.h"
+#include "migration/ram.h"
 #include "qom/object.h"
-#include "ram.h"
 #include "system/hostmem.h"
 
-/* Is @part @whole itself, or a part of it? */
+/* Is @part the object @whole, or a descendant of it? */
 static bool is_part_of(Object *part, Object *whole)
 {
     for (; part; part = part->parent) {
@@ -31,7 +31,7 @@ static bool is_part_of(Object *part, Object *whole)
     return false;
 }
 
-/* Is @owner the memory backend of @obj, as with a DIMM? */
+/* Is @owner a memory backend that @obj links to, as a DIMM does? */
 static bool is_backend_of(Object *owner, Object *obj)
 {
     ObjectPropertyIterator iter;
@@ -52,7 +52,7 @@ static bool is_backend_of(Object *owner, Object *obj)
 
 typedef struct Search {
     RAMBlock *rb;
-    DeviceState *owner;         /* found */
+    DeviceState *owner;         /* the result */
 } Search;
 
 static int search_device(DeviceState *dev, void *opaque)
@@ -78,11 +78,11 @@ static int check_block(RAMBlock *rb, void *opaque)
     UnplugCheck *check = opaque;
     Search search = { .rb = rb };
 
-    /* Plugged since precopy began: it is not migrated */
+    /* Plugged since precopy began: nothing of it is migrated */
     if (!rb->postcopy_length) {
         return 0;
     }
-    /* The device, and those on its buses */
+    /* The device, and all devices on its buses */
     qdev_walk_children(check->dev, search_device, NULL, NULL, NULL, &search);
     if (!search.owner) {
         return 0;

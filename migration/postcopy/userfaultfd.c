@@ -11,19 +11,39 @@
 #include "qemu/lockable.h"
 #include "qemu/timer.h"
 #include "qemu/userfaultfd.h"
+#include "qapi/error.h"
 #include "exec/ramblock.h"
 #include "hw/core/cpu.h"
+#include "migration/migration.h"
+#include "migration/ram.h"
 #include "system/kvm-userfault.h"
-#include "migration.h"
-#include "postcopy-blocktime.h"
-#include "postcopy-fault-table.h"
-#include "postcopy-faults.h"
-#include "ram.h"
+#include "blocktime.h"
+#include "faults.h"
 #include "trace.h"
+#include "waiters.h"
+
+#define UFFD_DEVICE "/dev/userfaultfd"
 
 /*
- * The vCPU whose thread this is, by its cpu_index, or -1 for other threads of
- * QEMU and those of the kernel.  Called in the thread of userfaultfd only.
+ * KVM and devices in the kernel access guest memory, so userfaultfd must also
+ * serve faults of the kernel, which needs one of three permissions.
+ */
+void postcopy_faults_userfaultfd_unavailable(int err, Error **errp)
+{
+    if (err != EPERM) {
+        error_setg_errno(errp, err, "Userfaultfd not available");
+        return;
+    }
+    error_setg(errp, "Userfaultfd not available: %s. Each of these allows it,"
+               " unless a seccomp filter or a user namespace is in the way:"
+               " access to " UFFD_DEVICE " (now: %s), CAP_SYS_PTRACE, or sysctl"
+               " vm.unprivileged_userfaultfd=1", strerror(err),
+               access(UFFD_DEVICE, R_OK | W_OK) ? strerror(errno) : "granted");
+}
+
+/*
+ * Returns the cpu_index of the vCPU whose thread this is, or -1 for QEMU's
+ * other threads and those of the kernel.  Called in the fault thread only.
  */
 static int vcpu_of_thread(uint32_t ptid)
 {
@@ -41,7 +61,7 @@ static int vcpu_of_thread(uint32_t ptid)
             g_hash_table_insert(threads, GINT_TO_POINTER(cpu->thread_id),
                                 GINT_TO_POINTER(cpu->cpu_index));
             if (!cpu->thread_id) {
-                /* It has no thread yet; ask again next time */
+                /* It has no thread yet: build the table again next time */
                 generation--;
             }
         }
@@ -59,8 +79,8 @@ static PostcopyFaultKind fault_kind(RAMBlock *rb, ram_addr_t offset,
     }
     if (cpu_index >= 0) {
         /*
-         * A guest's access to a guarded page exits from KVM and never comes
-         * here: what does is an access of KVM's own or of QEMU's.
+         * A guest access to a guarded page exits from KVM and never comes here,
+         * so this is an access of KVM or of QEMU.
          */
         return kvm_userfault_guarded(rb, offset) ?
                POSTCOPY_FAULT_UFFD_VCPU_HOST : POSTCOPY_FAULT_UFFD_VCPU;
@@ -72,7 +92,7 @@ static PostcopyFaultKind fault_kind(RAMBlock *rb, ram_addr_t offset,
     return POSTCOPY_FAULT_UFFD_ASYNC;
 }
 
-/* A fault was read after its page had been placed, maybe without a wake */
+/* The fault was read after its page was placed, possibly without a wake */
 static void fault_wake_late(RAMBlock *rb, void *host)
 {
     if (postcopy_faults_guarded()) {
@@ -85,11 +105,11 @@ void postcopy_faults_userfaultfd(RAMBlock *rb, ram_addr_t offset,
                                  uint32_t ptid)
 {
     void *host = rb->host + offset;
-    PostcopyFaultBucket *bucket = postcopy_fault_bucket(host);
+    PostcopyBucket *bucket = postcopy_waiters_bucket(host);
     int64_t now = get_clock();
     PostcopyFaultKind kind;
-    PostcopyFaultPage *page;
-    PostcopyFault *fault;
+    PostcopyPage *page;
+    PostcopyWaiter *waiter;
     bool late = false;
     int cpu_index;
 
@@ -109,23 +129,23 @@ void postcopy_faults_userfaultfd(RAMBlock *rb, ram_addr_t offset,
         postcopy_blocktime_begin(cpu_index, host, now);
         trace_postcopy_fault_userfaultfd(rb->idstr, offset, ptid, kind);
 
-        page = postcopy_fault_page_get(bucket, rb, host);
-        QLIST_FOREACH(fault, &page->faults, next) {
-            if (fault->ptid && fault->ptid == ptid) {
+        page = postcopy_waiters_page(bucket, rb, host);
+        QLIST_FOREACH(waiter, &page->waiters, next) {
+            if (waiter->ptid && waiter->ptid == ptid) {
                 /*
-                 * It was interrupted in the kernel, and is back.  How long it
-                 * waited before nobody knows: the VM may have been stopped.
+                 * It was interrupted in the kernel, and is back.  Its earlier
+                 * wait has an unknown length: the VM may have been stopped.
                  */
-                fault->start_ns = now;
+                waiter->start_ns = now;
                 return;
             }
         }
-        fault = g_new0(PostcopyFault, 1);
-        fault->kind = kind;
-        fault->cpu_index = cpu_index;
-        fault->start_ns = now;
-        fault->ptid = ptid;
-        QLIST_INSERT_HEAD(&page->faults, fault, next);
+        waiter = g_new0(PostcopyWaiter, 1);
+        waiter->kind = kind;
+        waiter->cpu_index = cpu_index;
+        waiter->start_ns = now;
+        waiter->ptid = ptid;
+        QLIST_INSERT_HEAD(&page->waiters, waiter, next);
     }
     if (late) {
         fault_wake_late(rb, host);

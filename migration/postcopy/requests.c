@@ -5,28 +5,27 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A thread that needs a page pushes its request on a list, and unless someone
- * else is sending, it sends what is on the list, its own and those of others:
+ * A thread that needs a page pushes its request on a list.  Unless another
+ * thread is sending, it then sends all requests on the list:
  *
  *   push
  *   again:
- *     sending?  Then whoever sends looks at the list once more; done
+ *     sending?  The thread that sends looks at the list once more; done
  *     sending = true
- *       write all that is on the list, in the order of their coming
+ *       write all requests on the list, in the order in which they were pushed
  *     sending = false
- *     the list is not empty?  again
+ *     list not empty?  again
  *
- * No thread waits here for another one's turn, and a vCPU does not wait for
- * the stream either, for it could not be stopped meanwhile.  Where the stream
- * takes no more for now, or where its lock is held for something else, or
- * where one thread has sent for others long enough, a thread of its own takes
- * over, which may wait as long as it likes.
+ * No thread waits for another thread here.  A vCPU does not wait for the stream
+ * either, as it could not be stopped meanwhile.  A dedicated thread, which may
+ * wait, takes over in three cases: the stream has no room, its lock is held for
+ * another message, or a thread has sent for others long enough.
  *
- * Why not a queue with a lock, and one thread that sends?  It takes a third less
- * code, and one more thread to be woken for each request.  Measured (two busy
- * cores of an AMD EPYC, a Unix socket, a thread waits for the answer before its
- * next request; the median of three runs' medians, from the request to when the
- * other end has read it):
+ * A queue with a lock and one thread that sends would be a third less code,
+ * but that thread would have to be woken for each request.  Both were measured
+ * (two busy cores of an AMD EPYC, a Unix socket; a thread waits for the answer
+ * before its next request; the median of three runs' medians, from the request
+ * to the read at the other end):
  *
  *   threads                      1        8        64
  *   pauses of 0.3, 1, 8 ms    24 us    26 us     46 us     this
@@ -36,18 +35,18 @@
  *   CPU for each request,     15 us    18 us     18 us     this
  *   without pauses            29 us    24 us     23 us     the queue
  *
- * So it gains 10 to 15 us for each request while requests do not queue up, and
- * 23 to 42 % when they do.
+ * So this saves 10 to 15 us for each request while requests do not queue up,
+ * and 23 to 42 % when they do.
  *
- * Requests are sent while the stream works.  When it breaks, they are dropped:
- * to_src_file is taken away under rp_mutex before the state becomes
- * postcopy-paused, and the new one comes before the state is postcopy-active
- * again, so to look at it first and at the state second, with rp_mutex held,
- * tells the streams apart.
+ * Requests are sent while the stream works, and dropped while it is broken.
+ * When it breaks, to_src_file is cleared under rp_mutex before the state
+ * becomes postcopy-paused; the new one is set before the state is
+ * postcopy-active again.  So a reader with rp_mutex held that reads
+ * to_src_file first and the state second can tell the two streams apart.
  *
- * Lock order: postcopy_remote_fds_mutex, page_request_mutex, rp_mutex.
- * rp_mutex is taken with @sending set, which is not waited for; nothing is taken
- * under it.
+ * Lock order: postcopy_shared_mutex, page_request_mutex, rp_mutex.  rp_mutex is
+ * taken with @sending set, and no thread waits for @sending.  No lock is taken
+ * under rp_mutex.
  */
 
 #include "qemu/osdep.h"
@@ -58,12 +57,12 @@
 #include "exec/ramblock.h"
 #include "io/channel-socket.h"
 #include "io/channel-tls.h"
-#include "migration.h"
-#include "postcopy-faults.h"
-#include "postcopy-ram.h"
-#include "postcopy-requests.h"
-#include "qemu-file.h"
-#include "ram.h"
+#include "migration/migration.h"
+#include "migration/postcopy-ram.h"
+#include "migration/qemu-file.h"
+#include "migration/ram.h"
+#include "faults.h"
+#include "requests.h"
 #include "trace.h"
 
 typedef struct PostcopyRequest {
@@ -73,21 +72,21 @@ typedef struct PostcopyRequest {
     QSIMPLEQ_ENTRY(PostcopyRequest) next;
 } PostcopyRequest;
 
-/* Of a request: its head, offset, length, the block's name with its length */
+/* Type and length, offset, size, and the block's name with its length */
 #define REQUEST_BYTES_MAX (2 + 2 + 8 + 4 + 1 + 255)
 
 /*
- * A send of this many bytes does not wait after poll() has said that there is
- * room: it fits into one segment of TCP, and into one buffer of a Unix socket.
+ * After poll() has reported room, a send of this size does not wait: it fits
+ * into one segment of TCP, and into one buffer of a Unix socket.
  */
 #define BATCH_BYTES 1024
 
-/* How often a thread that has something else to do sends for others */
+/* How many batches a thread sends for others before the sender takes over */
 #define BATCHES_MAX 16
 
 static QSLIST_HEAD(, PostcopyRequest) pushed;
 
-/* Set by the thread that sends; also makes it the owner of @unsent */
+/* Set by the thread that sends, which owns @unsent */
 static bool sending;
 static QSIMPLEQ_HEAD(, PostcopyRequest) unsent =
     QSIMPLEQ_HEAD_INITIALIZER(unsent);
@@ -97,7 +96,9 @@ static QemuThread thread;
 static QemuEvent thread_event;
 static bool thread_quit;
 
-/* What was pushed is in reverse order.  Called by who set @sending. */
+/*
+ * Move @pushed, which is in reverse order, to @unsent.  Called with @sending.
+ */
 static void requests_take_pushed(void)
 {
     QSIMPLEQ_HEAD(, PostcopyRequest) in_order =
@@ -113,7 +114,7 @@ static void requests_take_pushed(void)
     QSIMPLEQ_CONCAT(&unsent, &in_order);
 }
 
-/* Called by who set @sending */
+/* Called with @sending */
 static PostcopyRequest *requests_pop(void)
 {
     PostcopyRequest *req = QSIMPLEQ_FIRST(&unsent);
@@ -124,7 +125,7 @@ static PostcopyRequest *requests_pop(void)
     return req;
 }
 
-/* Called by who set @sending */
+/* Called with @sending */
 static void requests_drop(void)
 {
     PostcopyRequest *req;
@@ -135,8 +136,8 @@ static void requests_drop(void)
 }
 
 /*
- * May a send wait?  Yes, too, if this cannot be told; vsock, for one, has room
- * as soon as there is a byte of it.  An error is no reason: the send finds it.
+ * May a send wait?  If in doubt, returns true: vsock, for example, reports room
+ * if there is only a byte.  Returns false on an error, which the send finds.
  */
 static bool stream_would_block(QEMUFile *f)
 {
@@ -165,15 +166,15 @@ static bool stream_would_block(QEMUFile *f)
 }
 
 /*
- * The stream, if requests may go out through it.  Called with rp_mutex held,
- * and of use until it is released.
+ * Returns the stream, or NULL if it is broken.  Called with rp_mutex held;
+ * valid until that is released.
  */
 static QEMUFile *stream_get(void)
 {
     QEMUFile *f = qatomic_read(&incoming->to_src_file);
     MigrationStatus state;
 
-    smp_rmb(); /* see above: which stream first, its state second */
+    smp_rmb(); /* the stream first, its state second: see above */
     state = qatomic_read(&incoming->state);
     if (postcopy_is_paused(state) ||
         state == MIGRATION_STATUS_POSTCOPY_RECOVER) {
@@ -182,12 +183,12 @@ static QEMUFile *stream_get(void)
     return f;
 }
 
-/* Returns the bytes it put.  Called with rp_mutex held. */
+/* Returns the number of bytes it wrote.  Called with rp_mutex held. */
 static size_t put_request(MigrationIncomingState *mis, QEMUFile *f,
                           RAMBlock *rb, ram_addr_t offset)
 {
     const char *name = qemu_ram_get_idstr(rb);
-    /* The source remembers the block of the request before */
+    /* The source remembers the block of the previous request */
     bool name_it = rb != mis->last_rb;
     uint16_t type = name_it ? POSTCOPY_RP_MSG_REQ_PAGES_ID
                             : POSTCOPY_RP_MSG_REQ_PAGES;
@@ -217,7 +218,13 @@ int migrate_send_rp_message_req_pages(MigrationIncomingState *mis,
     return qemu_fflush(mis->to_src_file);
 }
 
-/* Called with rp_mutex held, by who set @sending */
+void postcopy_requests_reset(MigrationIncomingState *mis)
+{
+    QEMU_LOCK_GUARD(&mis->rp_mutex);
+    mis->last_rb = NULL;
+}
+
+/* Called with @sending, and rp_mutex held */
 static void send_batch(QEMUFile *f)
 {
     PostcopyRequest *req;
@@ -225,20 +232,20 @@ static void send_batch(QEMUFile *f)
 
     while (bytes + REQUEST_BYTES_MAX <= BATCH_BYTES &&
            (req = requests_pop())) {
-        /* Meanwhile it may have come by itself */
+        /* It may have arrived unrequested in the meantime */
         if (!ramblock_recv_bitmap_test_byte_offset(req->rb, req->offset)) {
             bytes += put_request(incoming, f, req->rb, req->offset);
         }
         g_free(req);
     }
-    /* An error is left to those who read the stream: they pause migration */
+    /* The threads that read the stream notice an error, and pause migration */
     qemu_fflush(f);
 }
 
 /*
- * Send what there is, in as many batches as there are in @budget.  Returns
- * false if something may be left, for that was not enough, or the stream would
- * have made it wait.  With @wait, neither matters.  Called by who set @sending.
+ * Send all requests, in @budget batches at most, without waiting for the
+ * stream.  Returns false if some may be left.  With @wait, sends all of them
+ * and may wait.  Called with @sending.
  */
 static bool requests_send(bool wait, unsigned *budget)
 {
@@ -253,8 +260,9 @@ static bool requests_send(bool wait, unsigned *budget)
         QEMUFile *f;
 
         /*
-         * First what there is, then the stream: should it be back after this
-         * look, what is dropped here was noted before, and is asked for again.
+         * The requests first, the stream second: if the stream comes back only
+         * after this, the requests dropped here are in the table of waiters
+         * already, and the recovery sends them again.
          */
         requests_take_pushed();
         f = stream_get();
@@ -281,12 +289,14 @@ static void requests_work(bool wait)
     bool done;
 
     do {
-        /* A full barrier: what this thread pushed is to be seen before */
+        /* Full barrier: makes what this thread pushed visible before */
         if (qatomic_xchg(&sending, true)) {
             return;
         }
         done = requests_send(wait, &budget);
-        /* A full barrier: look at the list after whoever found it set left */
+        /*
+         * Full barrier: read the list after a thread that saw it set has left
+         */
         qatomic_set_mb(&sending, false);
     } while (done && qatomic_read(&pushed.slh_first));
 

@@ -1,5 +1,5 @@
 /*
- * Post-copy destination: page faults, for "info migrate"
+ * Post-copy destination: lines of the HMP command "info migrate"
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -9,7 +9,7 @@
 #include "qemu/osdep.h"
 #include "monitor/monitor.h"
 #include "qapi/qapi-types-migration.h"
-#include "postcopy-faults.h"
+#include "faults.h"
 
 void postcopy_faults_print(Monitor *mon, const PostcopyFaultInfo *info)
 {

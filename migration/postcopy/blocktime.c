@@ -1,9 +1,9 @@
 /*
  * Post-copy destination: the capability postcopy-blocktime
  *
- * How long each vCPU waited for pages, and how long all of them did at once.
- * It is known who waits for a page, so the cost of one does not depend on how
- * many vCPUs there are.
+ * Measures how long each vCPU waited for pages, and how long all vCPUs waited
+ * at the same time.  The table of waiters says which vCPUs wait for a page, so
+ * the cost for a page does not depend on the number of vCPUs.
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -14,10 +14,10 @@
 #include "qapi/util.h"
 #include "qemu/atomic.h"
 #include "qemu/timer.h"
-#include "postcopy-blocktime.h"
+#include "blocktime.h"
 
 typedef struct VCPUBlocktime {
-    void *page;                 /* that it waits for, or NULL */
+    void *page;                 /* the page it waits for, or NULL */
     int64_t since_ns;
     uint64_t total_ns;
 } VCPUBlocktime;
@@ -25,10 +25,10 @@ typedef struct VCPUBlocktime {
 static struct {
     VCPUBlocktime *vcpus;       /* by cpu_index; NULL: not measured here */
     unsigned indexes;
-    unsigned nr_vcpus;          /* there may be holes */
-    unsigned waiting;           /* how many of them */
-    int64_t last_begin_ns;      /* when the last of them began (again) */
-    uint64_t all_ns;            /* time that all waited */
+    unsigned nr_vcpus;          /* fewer than @indexes if there are holes */
+    unsigned waiting;           /* vCPUs that wait */
+    int64_t last_begin_ns;      /* when a vCPU last began to wait */
+    uint64_t all_ns;            /* time for which all vCPUs waited */
 } blocktime;
 
 void postcopy_blocktime_reset(unsigned indexes, unsigned vcpus)
@@ -40,10 +40,10 @@ void postcopy_blocktime_reset(unsigned indexes, unsigned vcpus)
     blocktime.vcpus = indexes ? g_new0(VCPUBlocktime, indexes) : NULL;
 }
 
-/* When waits began, and how many vCPUs are waiting */
+/* A snapshot */
 typedef struct Waits {
-    int64_t since_ns;           /* of one vCPU */
-    int64_t last_begin_ns;      /* of any */
+    int64_t since_ns;           /* when this vCPU began to wait */
+    int64_t last_begin_ns;      /* when any vCPU last began to wait */
     unsigned waiting;
 } Waits;
 
@@ -56,7 +56,7 @@ static Waits blocktime_waits(VCPUBlocktime *vcpu)
     };
 }
 
-/* A vCPU that is one of those in @waits has waited until @now */
+/* @vcpu, which counts in @waits->waiting, has waited until @now */
 static void blocktime_add(VCPUBlocktime *vcpu, const Waits *waits, int64_t now)
 {
     qatomic_add(&vcpu->total_ns, MAX(now - waits->since_ns, 0));
@@ -76,22 +76,22 @@ void postcopy_blocktime_begin(int cpu_index, void *page, int64_t now)
     vcpu = &blocktime.vcpus[cpu_index];
     before = qatomic_xchg(&vcpu->page, NULL);
     if (before && before != page) {
-        /* That page has come, but its end was not counted yet */
+        /* That page has arrived, but the end of its wait is not counted yet */
         Waits waits = blocktime_waits(vcpu);
 
         blocktime_add(vcpu, &waits, now);
     }
     qatomic_set(&vcpu->since_ns, now);
     /*
-     * This is set before the vCPU counts, so that it is valid when all count.
-     * If two begin at once, it may be the earlier one's.
+     * Set before the vCPU is counted, so that it is valid when all are.  If two
+     * vCPUs begin at the same time, it may be the earlier one's.
      */
     qatomic_set(&blocktime.last_begin_ns, now);
     if (!before) {
         qatomic_inc(&blocktime.waiting);
     }
     if (qatomic_xchg(&vcpu->page, page)) {
-        /* Two threads have begun for this vCPU at once: it counts only once */
+        /* Two threads began for this vCPU at the same time: count it once */
         qatomic_dec(&blocktime.waiting);
     }
 }
@@ -105,7 +105,7 @@ void postcopy_blocktime_end(int cpu_index, void *page, int64_t now)
         return;
     }
     vcpu = &blocktime.vcpus[cpu_index];
-    /* First, for then the vCPU's next wait may begin at any time */
+    /* First: after the exchange, the vCPU's next wait may begin at any time */
     waits = blocktime_waits(vcpu);
     if (qatomic_cmpxchg(&vcpu->page, page, NULL) != page) {
         return;

@@ -1,5 +1,5 @@
 /*
- * Post-copy destination: what page faults cost
+ * Post-copy destination: statistics of page faults
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -12,44 +12,44 @@
 #include "qapi/qapi-types-migration.h"
 
 typedef enum PostcopyFaultKind {
-    /* A guest access left KVM_RUN with a memory-fault exit */
+    /* A guest access caused an exit from KVM */
     POSTCOPY_FAULT_KVM,
-    /* Likewise, but the page had arrived in the meantime */
+    /* Likewise, but the page has arrived in the meantime */
     POSTCOPY_FAULT_KVM_PRESENT,
-    /* A guest access came through userfaultfd, from the vCPU's thread */
+    /* Through userfaultfd, from a vCPU's thread, where KVM does not exit */
     POSTCOPY_FAULT_UFFD_VCPU,
-    /* Likewise, from KVM's async page fault worker; the vCPU goes on */
+    /* Through userfaultfd, from KVM's async page fault worker */
     POSTCOPY_FAULT_UFFD_ASYNC,
-    /* From a vCPU's thread, to a page that the guest's own access exits for */
+    /* Through userfaultfd, from a vCPU's thread, where KVM does exit */
     POSTCOPY_FAULT_UFFD_VCPU_HOST,
-    /* From another thread of QEMU's */
+    /* Through userfaultfd, from another thread of QEMU */
     POSTCOPY_FAULT_UFFD_OTHER,
     POSTCOPY_FAULT_KIND__MAX,
 } PostcopyFaultKind;
 
 /**
- * postcopy_fault_stats_init: make room for figures
+ * postcopy_fault_stats_init: allocate the statistics
  * @max_cpus: vCPUs that the machine may get
  *
- * Context: once, before all else.
+ * Context: once, before all other functions.
  */
 void postcopy_fault_stats_init(unsigned max_cpus);
 
 /**
- * postcopy_fault_stats_reset: forget everything, a post-copy begins
+ * postcopy_fault_stats_reset: a post-copy begins: start from 0
  * @mechanism: how vCPU faults will be served
  *
- * Context: nobody counts meanwhile.
+ * Context: no thread counts.
  */
 void postcopy_fault_stats_reset(PostcopyFaultMechanism mechanism);
 
 /**
  * postcopy_fault_stats_count: a fault happened
- * @cpu_index: of the vCPU whose thread met it, or -1
+ * @cpu_index: the vCPU whose thread faulted, or -1
  * @kind: of the fault
  *
- * Any thread, no lock; so is all below.  Figures of different vCPUs share no
- * cache lines, but for the histogram of latencies, which all share.
+ * Context: any thread, no lock; so for all functions below.  Statistics of
+ * different vCPUs share no cache lines, except the histogram of latencies.
  */
 void postcopy_fault_stats_count(int cpu_index, PostcopyFaultKind kind);
 
@@ -58,27 +58,27 @@ void postcopy_fault_stats_requested(void);
 
 /**
  * postcopy_fault_stats_served: a fault is over
- * @cpu_index: of the vCPU whose thread met it, or -1
+ * @cpu_index: the vCPU whose thread faulted, or -1
  * @kind: of the fault
- * @ns: nanoseconds from its notice to its end
+ * @ns: nanoseconds from when QEMU noticed it to its end
  */
 void postcopy_fault_stats_served(int cpu_index, PostcopyFaultKind kind,
                                  int64_t ns);
 
 /**
- * postcopy_fault_stats_interrupted: a vCPU stopped waiting, the page is not
- * there
- * @cpu_index: of the vCPU
- * @kind: what it waited for
- * @ns: nanoseconds that it waited
+ * postcopy_fault_stats_interrupted: a vCPU stopped waiting without the page
+ * @cpu_index: the vCPU
+ * @kind: of the fault
+ * @ns: nanoseconds for which it waited
  */
 void postcopy_fault_stats_interrupted(int cpu_index, PostcopyFaultKind kind,
                                       int64_t ns);
 
 /**
- * postcopy_fault_stats_query: the figures of the last post-copy
+ * postcopy_fault_stats_query: the statistics of the last post-copy
  *
- * Returns: a new object, to be freed by the caller; NULL if there was none.
+ * Returns: a new object, which the caller frees; NULL if there was no
+ * post-copy.
  */
 PostcopyFaultInfo *postcopy_fault_stats_query(void);
 

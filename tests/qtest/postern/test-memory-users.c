@@ -1,7 +1,7 @@
 /*
- * postern-test: what else uses the guest's memory, or changes how much it has
+ * postern-test: devices that access guest memory, or change its size
  *
- * A guest with Linux, whose program checks every word that it uses; see
+ * The guest runs Linux and a program that checks every word that it uses:
  * testbed/guest/postern-guest.c.
  *
  * Copyright (c) 2026 Postern developers
@@ -59,7 +59,7 @@ static const char *from_environment(const char *name)
     return value;
 }
 
-/* Both sides' arguments for QEMU may differ, and are to be given to free */
+/* Takes ownership of the arguments for QEMU */
 static void trip_boot(Trip *trip, char *source, char *destination,
                       const char *append)
 {
@@ -86,8 +86,9 @@ static void trip_boot(Trip *trip, char *source, char *destination,
 }
 
 /*
- * Go over to post-copy at once, with nearly all of memory on the source.  What
- * nobody asks for comes slowly, so the middle lasts until trip_end().
+ * Switch to post-copy at once, with nearly all memory on the source.  Pages
+ * that are not requested arrive slowly, so post-copy continues until
+ * trip_end().
  */
 static void trip_switch(Trip *trip)
 {
@@ -97,8 +98,8 @@ static void trip_switch(Trip *trip)
         .kvm_userfault = ON_OFF_AUTO_ON,
         .max_bandwidth = 4 * MiB,
         /*
-         * QEMU looks at the limit when it has flushed a buffer: 32 pages in each
-         * tenth of a second, but some thousands where all are zeroes
+         * QEMU checks the limit after it has flushed a buffer.  That is 32
+         * pages every 0.1 s, or some thousands of zero pages.
          */
         .postcopy_bandwidth = 10,
         .timeout_s = TIMEOUT_S,
@@ -111,14 +112,14 @@ static void trip_switch(Trip *trip)
     wait_for_guest_faults(trip->vms[DESTINATION]->qts, 20);
 }
 
-/* Let the rest come: the guest is well, and no word of it is wrong */
+/* Complete the migration, and check that no word of the guest is wrong */
 static void trip_end(Trip *trip)
 {
     PosternVM *dst = trip->vms[DESTINATION];
     PosternMigrateStats stats;
     uint64_t bad;
 
-    /* All that was to happen in the middle did */
+    /* The test has done everything in the middle of post-copy */
     wait_for_migration_status(dst->qts, "postcopy-active",
                               (const char * []) { "completed", NULL });
     migrate_set_parameter_int(trip->vms[SOURCE]->qts, "max-postcopy-bandwidth",
@@ -141,12 +142,14 @@ static void trip_end(Trip *trip)
     g_free(trip->socket);
 }
 
-/* Memory that the guest's kernel finds only later, and the program uses, too */
+/*
+ * The guest's kernel plugs memory while it boots, and the program uses it, too
+ */
 static void test_plugged(const void *opaque)
 {
     Trip trip = { 0 };
 
-    /* More than without it: then it is in use */
+    /* More than the guest has without it, so it is in use */
     trip_boot(&trip, g_strdup(opaque), g_strdup(opaque),
               "memhp_default_state=online postern.memory=200 "
               "postern.percent=70");
@@ -180,9 +183,10 @@ static void use_more(PosternVM *vm)
 }
 
 /*
- * Inflated before, so that QEMU dropped the pages; deflated, inflated and
- * deflated again in the middle, where it must not drop any: a page that came
- * once does not come again, and a guest that uses it would wait for ever.
+ * The balloon is inflated before migration, so QEMU discards pages.  It is
+ * deflated, inflated and deflated again in post-copy, where QEMU must not
+ * discard any: a page that has arrived does not arrive again, and the guest
+ * would wait for it for ever.
  */
 static void test_balloon(void)
 {
@@ -190,8 +194,8 @@ static void test_balloon(void)
         "-object iothread,id=io0 -device virtio-balloon-pci,iothread=io0,"
         "free-page-hint=on,free-page-reporting=on";
     /*
-     * Much of it is left when all has happened that is to: see trip_switch() for
-     * how fast it comes.
+     * Large, so that post-copy outlasts the test: see the rate in
+     * trip_switch()
      */
     enum { GUEST_MIB = 3 * MEMORY_MIB };
     Trip trip = { .memory_mib = GUEST_MIB };
@@ -213,7 +217,7 @@ static void test_balloon(void)
 
 static char *vhost_net_arguments(Side side)
 {
-    /* Not announced by the guest: QEMU itself would use a queue for that */
+    /* Without an announcement by the guest, for which QEMU would use a queue */
     return g_strdup_printf("-netdev tap,id=n0,ifname=%s,script=no,"
                            "downscript=no,vhost=on"
                            " -device virtio-net-pci,netdev=n0,romfile=,"
@@ -233,7 +237,7 @@ static void ping_often(int fd)
     }
 }
 
-/* In the kernel vhost reads and writes memory that has not arrived */
+/* vhost in the kernel reads and writes missing pages */
 static void test_vhost_net(void)
 {
     Trip trip = { 0 };
@@ -250,13 +254,13 @@ static void test_vhost_net(void)
     before = faults_get(trip.vms[DESTINATION]->qts, "userfaultfd-other");
     ping_often(fd);
     close(fd);
-    /* From a thread that is not a vCPU's: vhost's counts as one of QEMU's */
+    /* vhost's thread counts as one of QEMU's other threads */
     g_assert_cmpuint(faults_get(trip.vms[DESTINATION]->qts,
                                 "userfaultfd-other"), >, before);
     trip_end(&trip);
 }
 
-/* Another process, with a userfaultfd of its own */
+/* A vhost-user back end: another process, with its own userfaultfd */
 typedef struct Backend {
     GPid pid;
     char *socket;
@@ -290,7 +294,7 @@ static void backend_reap(Backend *backend, int *status)
     g_free(backend->socket);
 }
 
-/* Its QEMU has ended, and so does it */
+/* The back end exits after its QEMU */
 static void backend_end(Backend *backend)
 {
     int status;
@@ -329,7 +333,7 @@ static uint64_t disk_ops(PosternVM *vm)
     return ops;
 }
 
-/* The guest's disk goes on */
+/* Wait until the guest has made @more requests to its disk */
 static void use_disk(PosternVM *vm, unsigned more)
 {
     uint64_t goal = disk_ops(vm) + more;
@@ -337,16 +341,16 @@ static void use_disk(PosternVM *vm, unsigned more)
     POLL_UNTIL(disk_ops(vm) >= goal);
 }
 
-/* A guest with a disk that another process serves, up to the switch */
+/* A migration of a guest whose disk is served by a back end */
 typedef struct DiskTrip {
     Trip trip;
     Backend backends[SIDES];
     char *disk;
     char *trace;
-    bool unshadowed;            /* no memory from 768 KiB to 1 MiB */
+    bool unshadowed;            /* no RAM from 768 KiB to 1 MiB */
 } DiskTrip;
 
-/* Host bridge's registers: where there is memory between 768 KiB and 1 MiB */
+/* Clear the host bridge's registers that map RAM from 768 KiB to 1 MiB */
 static void unshadow(PosternVM *vm)
 {
     static const char * const commands[] = {
@@ -393,7 +397,7 @@ static void disk_trip_end(DiskTrip *dt)
     g_free(dt->disk);
 }
 
-/* Does the back end sleep in userfaultfd? */
+/* Does the back end wait in userfaultfd? */
 static bool is_faulting(const Backend *backend)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/wchan", backend->pid);
@@ -403,23 +407,29 @@ static bool is_faulting(const Backend *backend)
     return strstr(where, "handle_userfault");
 }
 
-/* Stop the source when the back end waits for a page that it has */
-static void hold_back_end(DiskTrip *dt)
+/*
+ * If the back end waits for a page, stop the source, and see whether it stays
+ * so
+ */
+static bool stop_source_if_faulting(DiskTrip *dt)
 {
     pid_t source = qtest_pid(dt->trip.vms[SOURCE]->qts);
 
-    for (int i = 0, same = 0; same < 5; i++) {
-        g_assert_cmpint(i, <, 20 * POLLS_MAX);
-        if (is_faulting(&dt->backends[DESTINATION])) {
-            kill(source, SIGSTOP);
-            same++;
-            g_usleep(POLL_US);
-        } else {
+    for (int i = 0; i < 5; i++) {
+        if (!is_faulting(&dt->backends[DESTINATION])) {
             kill(source, SIGCONT);
-            same = 0;
-            g_usleep(100);
+            return false;
         }
+        kill(source, SIGSTOP);
+        g_usleep(POLL_US);
     }
+    return true;
+}
+
+/* Stop the source while the back end waits for a page */
+static void hold_back_end(DiskTrip *dt)
+{
+    POLL_UNTIL_EVERY(100, 20 * POLLS_MAX, stop_source_if_faulting(dt));
 }
 
 static unsigned traced(const DiskTrip *dt, const char *what)
@@ -433,9 +443,9 @@ static unsigned traced(const DiskTrip *dt, const char *what)
 }
 
 /*
- * The guest gets memory below what the back end waits for.  The back end cannot
- * take notice until that page is here: QEMU, whose tables are in between, still
- * has to find who waits for it.
+ * The guest gets RAM below the page that the back end waits for.  The back end
+ * processes this change only when that page is in place.  Meanwhile QEMU's
+ * tables are half changed, but QEMU must still find that the back end waits.
  */
 static void change_map(DiskTrip *dt, const char *address, const char *value)
 {
@@ -475,7 +485,7 @@ static void test_vhost_user(void)
     backend_end(&dt.backends[DESTINATION]);
 }
 
-/* QEMU knows that the back end has gone */
+/* Has QEMU noticed that the back end is gone? */
 static bool is_disconnected(PosternVM *vm)
 {
     g_autofree char *text = qtest_hmp(vm->qts, "info chardev");
@@ -483,7 +493,7 @@ static bool is_disconnected(PosternVM *vm)
     return strstr(text, "c0: filename=disconnected");
 }
 
-/* Have the thread of userfaultfd do something: QEMU reads what is missing */
+/* Give the fault thread something to do: QEMU reads missing pages */
 static void fault_once(PosternVM *vm)
 {
     uint64_t before = faults_get(vm->qts, "userfaultfd-other");
@@ -495,7 +505,7 @@ static void fault_once(PosternVM *vm)
     }
 }
 
-/* How often does the thread of userfaultfd complain? */
+/* How many errors has the fault thread reported? */
 static unsigned complaints(const Trip *trip)
 {
     g_autofree char *said = NULL;
@@ -506,7 +516,7 @@ static unsigned complaints(const Trip *trip)
     return g_strv_length(parts) - 1;
 }
 
-/* The guest has lost its disk, but nothing else */
+/* The back end is killed: the guest loses its disk, but nothing else */
 static void test_vhost_user_killed(void)
 {
     DiskTrip dt = { 0 };
@@ -519,15 +529,15 @@ static void test_vhost_user_killed(void)
     POLL_UNTIL(is_disconnected(dst));
     fault_once(dst);
     fault_once(dst);
-    /* Once if it looked before vhost-user had closed its descriptor */
+    /* One if it polled before vhost-user closed the descriptor */
     g_assert_cmpuint(complaints(&dt.trip), <=, 1);
     disk_trip_end(&dt);
     backend_end(&dt.backends[SOURCE]);
 }
 
 /*
- * A back end of a network device ends in the middle of its first message, when
- * QEMU starts, before there is any migration: QEMU connects to the next one.
+ * A back end of a network device exits in the middle of its first message,
+ * when QEMU starts and there is no migration: QEMU connects to the next one.
  */
 static void test_vhost_user_at_start(void)
 {
@@ -561,25 +571,25 @@ static void test_vhost_user_at_start(void)
     unlink(path);
 }
 
-void add_neighbours_cases(void)
+void add_memory_users_cases(void)
 {
     if (!host_has_userfault()) {
         return;
     }
-    qtest_add_data_func("/postern/neighbours/dimm",
+    qtest_add_data_func("/postern/memory-users/dimm",
                         "-m 128,slots=2,maxmem=1G"
                         " -object memory-backend-ram,id=d0,size=128M"
                         " -device pc-dimm,memdev=d0", test_plugged);
-    qtest_add_data_func("/postern/neighbours/virtio-mem",
+    qtest_add_data_func("/postern/memory-users/virtio-mem",
                         "-m 128,maxmem=2G"
                         " -object memory-backend-ram,id=v0,size=256M"
                         " -device virtio-mem-pci,memdev=v0,"
                         "requested-size=128M", test_plugged);
-    qtest_add_func("/postern/neighbours/balloon", test_balloon);
-    qtest_add_func("/postern/neighbours/vhost-net", test_vhost_net);
-    qtest_add_func("/postern/neighbours/vhost-user", test_vhost_user);
-    qtest_add_func("/postern/neighbours/vhost-user-killed",
+    qtest_add_func("/postern/memory-users/balloon", test_balloon);
+    qtest_add_func("/postern/memory-users/vhost-net", test_vhost_net);
+    qtest_add_func("/postern/memory-users/vhost-user", test_vhost_user);
+    qtest_add_func("/postern/memory-users/vhost-user-killed",
                    test_vhost_user_killed);
-    qtest_add_func("/postern/neighbours/vhost-user-at-start",
+    qtest_add_func("/postern/memory-users/vhost-user-at-start",
                    test_vhost_user_at_start);
 }

@@ -13,24 +13,24 @@
 
 /**
  * postcopy_blocktime_reset: a post-copy begins
- * @indexes: measure for vCPUs with a cpu_index below that; 0: measure nothing
- * @vcpus: how many of them there are; the time that all of them waited is
- *         right only as long as none is plugged in between or unplugged
+ * @indexes: measure vCPUs with a lower cpu_index; 0 measures nothing
+ * @vcpus: how many of them there are; the time for which all of them waited is
+ *         right only as long as none is plugged or unplugged
  *
- * Context: nobody uses the other functions meanwhile.
+ * Context: no thread uses the other functions.
  */
 void postcopy_blocktime_reset(unsigned indexes, unsigned vcpus);
 
 /**
  * postcopy_blocktime_begin: a vCPU begins to wait for a page
- * @cpu_index: the vCPU; ignored if it is -1 or beyond those measured
- * @page: what it waits for
+ * @cpu_index: the vCPU; ignored if it is -1 or not measured
+ * @page: the page
  * @now: get_clock()
  *
- * If it has waited for another page, it did so until now: userfaultfd wakes the
- * vCPU before postcopy_blocktime_end() is called for that page.  If it has
- * waited for the same page, it was interrupted, and its time so far does not
- * count.
+ * If the vCPU still counts as waiting for another page, that wait ends now:
+ * userfaultfd wakes the vCPU before postcopy_blocktime_end() is called for that
+ * page.  If it counts as waiting for the same page, it was interrupted, and its
+ * time so far is not counted.
  *
  * Context: any thread; takes no lock.  Not called together with
  * postcopy_blocktime_end() for the same page.
@@ -38,9 +38,9 @@ void postcopy_blocktime_reset(unsigned indexes, unsigned vcpus);
 void postcopy_blocktime_begin(int cpu_index, void *page, int64_t now);
 
 /**
- * postcopy_blocktime_end: it waits no more
+ * postcopy_blocktime_end: a vCPU stops waiting
  * @cpu_index: the vCPU
- * @page: what it waited for; ignored if that is something else by now
+ * @page: the page; ignored if the vCPU waits for another one by now
  * @now: get_clock()
  *
  * Context: any thread; takes no lock.
@@ -48,9 +48,9 @@ void postcopy_blocktime_begin(int cpu_index, void *page, int64_t now);
 void postcopy_blocktime_end(int cpu_index, void *page, int64_t now);
 
 /**
- * postcopy_blocktime_fill_info: for query-migrate
- * @info: gets the members postcopy-blocktime and postcopy-vcpu-blocktime if
- *        they were measured: from the beginning of post-copy on
+ * postcopy_blocktime_fill_info: blocktime's members of query-migrate
+ * @info: gets postcopy-blocktime and postcopy-vcpu-blocktime, if measured, from
+ *        the beginning of post-copy on
  *
  * Context: BQL held.
  */

@@ -10,44 +10,48 @@
 #include "qapi/error.h"
 #include "system/kvm-userfault.h"
 #include "system/runstate.h"
-#include "migration.h"
-#include "postcopy-faults.h"
-#include "postcopy-ram.h"
+#include "migration/migration.h"
+#include "migration/postcopy-ram.h"
+#include "capability.h"
 
 #define CAPABILITY MIGRATION_CAPABILITY_POSTCOPY_KVM_USERFAULT
 
-void postcopy_kvm_userfault_init(MigrationState *ms)
-{
-    ms->capabilities[CAPABILITY] =
-        ms->postcopy_kvm_userfault == ON_OFF_AUTO_ON;
-    if (ms->capabilities[MIGRATION_CAPABILITY_POSTCOPY_RAM]) {
-        postcopy_kvm_userfault_get();
-    }
-}
-
-bool postcopy_kvm_userfault_get(void)
+bool migrate_postcopy_kvm_userfault(void)
 {
     MigrationState *ms = migrate_get_current();
+    OnOffAuto *property = &ms->postcopy_properties.kvm_userfault;
     bool *cap = &ms->capabilities[CAPABILITY];
 
-    if (ms->postcopy_kvm_userfault == ON_OFF_AUTO_AUTO) {
+    if (*property == ON_OFF_AUTO_AUTO) {
         *cap = kvm_userfault_supported(NULL);
-        ms->postcopy_kvm_userfault = *cap ? ON_OFF_AUTO_ON : ON_OFF_AUTO_OFF;
+        *property = *cap ? ON_OFF_AUTO_ON : ON_OFF_AUTO_OFF;
     }
     return *cap;
 }
 
-void postcopy_kvm_userfault_set(const MigrationCapabilityStatusList *caps)
+void postcopy_capability_init(MigrationState *ms)
+{
+    ms->capabilities[CAPABILITY] =
+        ms->postcopy_properties.kvm_userfault == ON_OFF_AUTO_ON;
+    if (ms->capabilities[MIGRATION_CAPABILITY_POSTCOPY_RAM]) {
+        migrate_postcopy_kvm_userfault();
+    }
+}
+
+void postcopy_capability_set(const MigrationCapabilityStatusList *caps)
 {
     for (; caps; caps = caps->next) {
         switch (caps->value->capability) {
         case CAPABILITY:
-            postcopy_kvm_userfault_get();
+            migrate_postcopy_kvm_userfault();
             break;
         case MIGRATION_CAPABILITY_POSTCOPY_RAM:
-            /* A source does not need to know.  LISTEN would be in downtime. */
+            /*
+             * Only a destination needs to know.  The next time to find out
+             * would be part of the downtime.
+             */
             if (runstate_check(RUN_STATE_INMIGRATE)) {
-                postcopy_kvm_userfault_get();
+                migrate_postcopy_kvm_userfault();
             }
             break;
         default:
@@ -56,8 +60,8 @@ void postcopy_kvm_userfault_set(const MigrationCapabilityStatusList *caps)
     }
 }
 
-bool postcopy_kvm_userfault_check(const bool *old_caps, const bool *new_caps,
-                                  Error **errp)
+bool postcopy_capability_check(const bool *old_caps, const bool *new_caps,
+                               Error **errp)
 {
     ERRP_GUARD();
     PostcopyState state = postcopy_state_get();

@@ -1,5 +1,5 @@
 /*
- * Post-copy destination: what goes through the return path
+ * Post-copy destination: the return path, and when the guest may run or pause
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -10,16 +10,17 @@
 #include "qapi/error.h"
 #include "qemu/coroutine.h"
 #include "qemu/error-report.h"
-#include "migration.h"
-#include "options.h"
-#include "postcopy-faults.h"
-#include "postcopy-ram.h"
-#include "postcopy-rp.h"
-#include "qemu-file.h"
+#include "migration/migration.h"
+#include "migration/options.h"
+#include "migration/postcopy-ram.h"
+#include "migration/qemu-file.h"
+#include "migration/savevm.h"
+#include "faults.h"
+#include "return-path.h"
 
 /*
- * Either the answer is given, or the stream has failed, whichever is first: two
- * threads load at the same time.
+ * Either the ping behind the devices' state is answered, or the stream fails,
+ * whichever comes first: two threads load at the same time.
  */
 enum { ANSWER_OPEN, ANSWER_GIVEN, ANSWER_FAILED };
 static int answer;
@@ -30,16 +31,13 @@ static bool source_pauses;
 /* The end of the main channel's stream has arrived */
 static bool stream_ended;
 
-void postcopy_rp_listen(void)
-{
-    qatomic_set(&answer, ANSWER_OPEN);
-    qatomic_set(&stream_ended, false);
-}
-
-bool postcopy_rp_ping(uint32_t value)
+/* Returns false if the ping must not be answered */
+static bool handle_ping(uint32_t value)
 {
     switch (value) {
     case POSTCOPY_PING_BEGIN:
+        qatomic_set(&answer, ANSWER_OPEN);
+        qatomic_set(&stream_ended, false);
         qatomic_set(&source_pauses, false);
         break;
     case POSTCOPY_PING_SOURCE_PAUSES:
@@ -56,14 +54,25 @@ bool postcopy_rp_ping(uint32_t value)
     return true;
 }
 
-bool postcopy_rp_answered(MigrationIncomingState *mis)
+int postcopy_rp_ping(MigrationIncomingState *mis, uint32_t value)
+{
+    if (!handle_ping(value)) {
+        return -1;
+    }
+    migrate_send_rp_pong(mis, value);
+    return 0;
+}
+
+bool postcopy_rp_may_run(MigrationIncomingState *mis)
 {
     if (migrate_postcopy_ram() && qatomic_read(&source_pauses) &&
         mis->to_src_file && qemu_file_get_error(mis->to_src_file)) {
         error_report("The source cannot be told that the devices are loaded,"
-                     " so the guest goes on there");
+                     " so the guest continues there");
         return false;
     }
+    migrate_set_state(&mis->state, MIGRATION_STATUS_POSTCOPY_DEVICE,
+                      MIGRATION_STATUS_POSTCOPY_ACTIVE);
     return true;
 }
 
@@ -77,6 +86,16 @@ bool postcopy_rp_running(MigrationIncomingState *mis)
     return postcopy_state_get() == POSTCOPY_INCOMING_RUNNING;
 }
 
+int postcopy_rp_section_error(QEMUFile *f, uint8_t section_type)
+{
+    MigrationIncomingState *mis = migration_incoming_get_current();
+
+    if (section_type == QEMU_VM_EOF && postcopy_faults_guarded()) {
+        return qemu_file_get_error(f);
+    }
+    return qemu_file_get_error_obj_any(f, mis->postcopy_qemufile_dst, NULL);
+}
+
 int postcopy_rp_stream_ended(QEMUFile *f)
 {
     Error *err = NULL;
@@ -88,13 +107,13 @@ int postcopy_rp_stream_ended(QEMUFile *f)
         return 0;
     }
     if (!qatomic_read(&source_pauses)) {
-        error_setg(&err, "Pages that were sent through the channel of"
-                   " postcopy-preempt are lost, and the source cannot send them"
-                   " again: the guest waits for them. When this QEMU ends, the"
-                   " source starts the guest as it was when post-copy began.");
+        error_setg(&err, "The preempt channel broke, and the source cannot send"
+                   " its pages again: the guest waits for them. When this QEMU"
+                   " ends, the source starts the guest in the state that it had"
+                   " when post-copy began.");
         migrate_set_error(migrate_get_current(), err);
         error_report_err(err);
-        /* Nothing more comes, but the end */
+        /* Only the end of the channel is still to come */
         while (!qemu_file_get_error(f)) {
             qemu_get_byte(f);
         }
@@ -108,7 +127,7 @@ bool postcopy_rp_may_pause(Error **errp)
     if (!qatomic_read(&stream_ended) || qatomic_read(&source_pauses)) {
         return true;
     }
-    error_setg(errp, "The source has sent everything, and would not pause, but"
+    error_setg(errp, "The source has sent everything. It would not pause, but"
                " start the guest, which runs here");
     return false;
 }
