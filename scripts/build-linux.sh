@@ -34,6 +34,13 @@ src=$build/$tree/src
 out=$build/$kernel/out
 fragment=$out/.fragment
 ccache_for "$tree"
+case $kernel in
+linux | linux-stock)
+    # Their configurations differ by two options, in a header that all files
+    # include.  After preprocessing, most files are the same.
+    unset CCACHE_DEPEND
+    ;;
+esac
 
 # A date in the kernel would be all that differs from one build to the next.
 KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 1970'

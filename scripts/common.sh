@@ -171,21 +171,14 @@ cc_command() {
 }
 
 # ccache_for TREE: let ccache take the same file in another checkout, or in
-# the other kernel tree, for the same.
-#
-# To preprocess each file first makes a build with an empty cache a sixth
-# longer, so it is done for the kernels alone: their configurations differ by a
-# few options, in a header that all files include, and after preprocessing most
-# files are the same.  Elsewhere the names of the headers come from the
-# dependencies that every build here asks the compiler for.
+# the other kernel tree, for the same.  It takes the names of the headers from
+# the dependencies that every build here asks the compiler for: to preprocess
+# each file first would make a build with an empty cache a sixth longer.
 ccache_for() {
     CCACHE_BASEDIR=$build/$1
     CCACHE_NOHASHDIR=1
-    export CCACHE_BASEDIR CCACHE_NOHASHDIR
-    case $1 in
-    linux*) unset CCACHE_DEPEND ;;
-    *) export CCACHE_DEPEND=1 ;;
-    esac
+    CCACHE_DEPEND=1
+    export CCACHE_BASEDIR CCACHE_NOHASHDIR CCACHE_DEPEND
 }
 
 # tree_version KIND DIR: the version of the unpacked upstream tree in DIR;
