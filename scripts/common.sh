@@ -170,21 +170,14 @@ cc_command() {
 }
 
 # ccache_for TREE: lets ccache share results between checkouts, and between the
-# kernel trees.
-#
-# To preprocess each file first makes a build with an empty cache a sixth longer.
-# So only kernels do that: their configurations differ by a few options, in a
-# header that all files include, and most files are the same once preprocessed.
-# Elsewhere ccache gets the names of headers from the dependencies that every
-# build here asks the compiler for.
+# kernel trees.  ccache gets the names of headers from the dependencies that
+# every build here asks the compiler for: to preprocess each file first makes a
+# build with an empty cache a sixth longer.
 ccache_for() {
     CCACHE_BASEDIR=$build/$1
     CCACHE_NOHASHDIR=1
-    export CCACHE_BASEDIR CCACHE_NOHASHDIR
-    case $1 in
-    linux*) unset CCACHE_DEPEND ;;
-    *) export CCACHE_DEPEND=1 ;;
-    esac
+    CCACHE_DEPEND=1
+    export CCACHE_BASEDIR CCACHE_NOHASHDIR CCACHE_DEPEND
 }
 
 # tree_version KIND DIR: the version of the unpacked upstream tree in DIR; fails

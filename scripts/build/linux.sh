@@ -34,6 +34,14 @@ src=$build/$tree/src
 out=$build/$kernel/out
 fragment=$out/.fragment
 ccache_for "$tree"
+case $kernel in
+linux | linux-stock)
+    # These two kernels share most of their files, but only once preprocessed:
+    # their configurations differ by two options, in a header that all files
+    # include.
+    unset CCACHE_DEPEND
+    ;;
+esac
 
 # Without a date, the same source builds the same kernel.
 KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 1970'

@@ -263,8 +263,8 @@ static EventNotifier *unused_notifier(Region *region)
 }
 
 /*
- * One of size 0 is for accesses of any size, and equals all others at its address:
- * to delete one of them would be to delete any.
+ * One of size 0 is for accesses of any size, and equals all others at its
+ * address: to delete one of them would be to delete any.
  */
 static bool is_ambiguous(const Region *region, const IoEventFd *fd)
 {

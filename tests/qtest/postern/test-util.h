@@ -38,12 +38,16 @@
 /* Poll until the number has been the same for 10 polls, or fail */
 #define POLL_UNTIL_STILL(number) \
     do { \
+        uint64_t last_ = (number); \
+        \
         for (int polls_ = 0, same_ = 0; same_ < 10; polls_++) { \
-            uint64_t before_ = (number); \
+            uint64_t now_; \
             \
             g_assert_cmpint(polls_, <, POLLS_MAX); \
             g_usleep(POLL_US); \
-            same_ = (number) == before_ ? same_ + 1 : 0; \
+            now_ = (number); \
+            same_ = now_ == last_ ? same_ + 1 : 0; \
+            last_ = now_; \
         } \
     } while (0)
 
