@@ -191,30 +191,6 @@ MemoryRegionSection *flatview_find_section(FlatView *fv, hwaddr addr,
  */
 FlatRange *flatview_copy_ranges(const FlatView *view);
 
-/*
- * A vCPU flushes its TLB some time after the memory map has changed.  Until
- * then it accesses what is in the TLB, through sections of the old FlatView,
- * and not all of that in one RCU critical section.  So it holds a reference to
- * each FlatView that it has filled its TLB from: tlb_views.
- */
-
-/**
- * tlb_views_dispatch: get the current dispatch tree, and hold its FlatView
- * @views: the held FlatViews; points to NULL if there are none
- * @as: the address space
- *
- * Context: the vCPU's thread.
- */
-AddressSpaceDispatch *tlb_views_dispatch(GPtrArray **views, AddressSpace *as);
-
-/**
- * tlb_views_clear: drop the held FlatViews, as the TLB was flushed
- * @views: the held FlatViews
- *
- * Context: the vCPU's thread, or after it has ended.
- */
-void tlb_views_clear(GPtrArray **views);
-
 /**
  * flatviews_want_dispatch: give all FlatViews a dispatch tree from now on
  *

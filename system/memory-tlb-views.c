@@ -10,7 +10,7 @@
 #include "qemu/rcu.h"
 #include "exec/memory.h"
 #include "exec/memory-internal.h"
-#include "memory-flatviews.h"
+#include "memory-tlb-views.h"
 
 AddressSpaceDispatch *tlb_views_dispatch(GPtrArray **views, AddressSpace *as)
 {

@@ -319,11 +319,6 @@ void postcopy_faults_stop(void)
     postcopy_waiters_wake_all();
 }
 
-void postcopy_faults_requested(void)
-{
-    postcopy_fault_stats_requested();
-}
-
 void postcopy_faults_fill_info(MigrationInfo *info)
 {
     info->postcopy_faults = postcopy_fault_stats_query();

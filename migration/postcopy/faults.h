@@ -161,9 +161,6 @@ bool postcopy_faults_place(MigrationIncomingState *mis, RAMBlock *rb,
  */
 void postcopy_faults_placed(RAMBlock *rb, void *host, size_t length);
 
-/** postcopy_faults_requested: a request was sent to the source */
-void postcopy_faults_requested(void);
-
 /**
  * postcopy_faults_fill_info: the destination's members of query-migrate
  * @info: gets postcopy-faults, if post-copy ever began here, and blocktime

@@ -61,7 +61,7 @@
 #include "migration/postcopy-ram.h"
 #include "migration/qemu-file.h"
 #include "migration/ram.h"
-#include "faults.h"
+#include "fault-stats.h"
 #include "requests.h"
 #include "trace.h"
 
@@ -202,7 +202,7 @@ static size_t put_request(MigrationIncomingState *mis, QEMUFile *f,
         qemu_put_counted_string(f, name);
         mis->last_rb = rb;
     }
-    postcopy_faults_requested();
+    postcopy_fault_stats_requested();
     trace_postcopy_request_sent(name, offset);
     return 2 + 2 + length;
 }

@@ -16,7 +16,7 @@
 #include "qapi/error.h"
 #include "../migration/migration.h"
 #include "../migration/postcopy-ram.h"
-#include "../migration/postcopy/faults.h"
+#include "../migration/postcopy/fault-stats.h"
 #include "../migration/postcopy/requests.h"
 #include "../migration/qemu-file.h"
 #include "../migration/ram.h"
@@ -57,7 +57,7 @@ bool postcopy_is_paused(MigrationStatus status)
            status == MIGRATION_STATUS_POSTCOPY_RECOVER_SETUP;
 }
 
-void postcopy_faults_requested(void)
+void postcopy_fault_stats_requested(void)
 {
     qatomic_inc(&sent);
 }
