@@ -7,8 +7,9 @@ MESON_BUILD = build/meson
 
 # Each target runs ninja in the same folder, which uses all processors itself.
 .NOTPARALLEL:
-.PHONY: all demo check check-debug-kernel check-fuzz check-sanitizers check-upstream
-.PHONY: soak bench bench-userfault bench-postcopy bench-memslots shell refresh help distclean prepare
+.PHONY: all demo check check-debug-kernel check-fuzz check-sanitizers check-series
+.PHONY: check-upstream soak bench bench-userfault bench-postcopy bench-memslots
+.PHONY: shell series refresh help distclean prepare
 
 all: prepare
 	@ninja -C $(MESON_BUILD)
@@ -31,6 +32,10 @@ check-fuzz: prepare
 # Our qtests with a QEMU with sanitizers
 check-sanitizers: prepare
 	@scripts/check/check.sh --suite=sanitizer $(TESTS)
+
+# That each patch of "make series" builds
+check-series: prepare
+	@scripts/check/series.sh
 
 # All of upstream's migration-test
 check-upstream: prepare
@@ -59,6 +64,10 @@ bench-postcopy: prepare
 bench-memslots: prepare
 	@scripts/bench/bench.py memslots $(ROUNDS)
 
+# Our files and hooks as patches for "git am"
+series: prepare
+	@scripts/setup/series.sh
+
 refresh:
 	@scripts/setup/hooks.sh qemu refresh
 	@scripts/setup/hooks.sh linux refresh
@@ -82,6 +91,8 @@ help:
 	@echo 'make check-fuzz randomized changes of memory regions, for an hour'
 	@echo 'make check-sanitizers'
 	@echo '                our qtests with ASan and UBSan, unit tests with TSan, too'
+	@echo 'make check-series'
+	@echo '                build upstream with the patches of "make series", one by one'
 	@echo 'make check-upstream'
 	@echo "                all of upstream's migration-test, the capability on and off"
 	@echo 'make soak       N=N (200) random migrations, from SEED=N (and TOUR=N)'
@@ -91,6 +102,8 @@ help:
 	@echo 'make bench-postcopy  upstream QEMU against ours, likewise'
 	@echo 'make bench-memslots  changes of memslots and memory regions, likewise'
 	@echo 'make shell      a shell in L1, with our kernel and QEMU'
+	@echo 'make series     write our files and hooks as patches for "git am", to'
+	@echo '                build/series/qemu and build/series/linux'
 	@echo 'make refresh    put edits of the prepared trees into the hooks'
 	@echo 'make distclean  remove build/ (not the downloads)'
 	@echo 'Each first does what is still to be done, including the installation'

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # linux.sh KERNEL [STAMP]: builds a kernel in build/KERNEL/out; touches STAMP if
-# the kernel is new.  KERNEL is one of those below.
+# the kernel is new.  KERNEL is one of those below; of linux-series*, only KVM.
 
 set -eu
 
@@ -22,6 +22,8 @@ linux-stock) tree=linux-stock parts='linux linux-x86' ;;
 linux-debug) tree=linux parts='linux linux-x86 linux-debug' ;;
 linux-lockstat) tree=linux parts='linux linux-x86 linux-lockstat' ;;
 linux-arm64) tree=linux parts='linux linux-arm64' arch=arm64 ;;
+linux-series) tree=linux-series parts='linux linux-x86' ;;
+linux-series-arm64) tree=linux-series parts='linux linux-arm64' arch=arm64 ;;
 *) die "$kernel: no such kernel" ;;
 esac
 
@@ -29,6 +31,9 @@ case $arch in
 x86) cross='' image=arch/x86/boot/bzImage ;;
 arm64) cross=aarch64-linux-gnu- CC=${cross}gcc image=arch/arm64/boot/Image ;;
 esac
+
+goal=${image##*/}
+[ "$tree" != linux-series ] || goal=arch/$arch/kvm/
 
 src=$build/$tree/src
 out=$build/$kernel/out
@@ -87,7 +92,8 @@ wanted_parts() {
 
 configure_linux() {
     sum=$(wanted_parts | sha256sum)
-    if [ -f "$out/.config" ] && [ "$(cat "$out/.configured" 2>/dev/null)" = "$sum" ]; then
+    # The next patch may bring an option of ours.
+    if [ "$tree" != linux-series ] && [ -f "$out/.config" ] && [ "$(cat "$out/.configured" 2>/dev/null)" = "$sum" ]; then
         return 0
     fi
     mkdir -p "$out"
@@ -111,7 +117,7 @@ if [ "$tree" = linux-stock ]; then
     rm -f "$out/.built"
 fi
 
-watched "$kernel-build" "$kernel" run_make "${image##*/}" || die "$kernel does not build"
+watched "$kernel-build" "$kernel" run_make "$goal" || die "$kernel does not build"
 if [ -n "$stamp" ] && { [ ! -e "$stamp" ] || [ -n "$(find "$out/$image" -newer "$stamp")" ]; }; then
     touch "$stamp"
 fi

@@ -8,6 +8,8 @@
 #
 # The variants are for x86_64 only:
 #   --stock   pristine QEMU, in build/qemu-stock/out
+#   --series  pristine QEMU with some patches of "make series", in
+#             build/qemu-series/out
 #   --testdev pristine QEMU with our memory-testdev, in build/qemu-testdev/out
 #   --asan    ours with AddressSanitizer and UndefinedBehaviorSanitizer, in
 #             build/qemu-asan/out
@@ -22,7 +24,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 
 tree=qemu variant=${1:-} sanitizers=
 case $variant in
---stock | --testdev | --asan | --tsan)
+--stock | --series | --testdev | --asan | --tsan)
     shift
     tree=qemu-${variant#--} targets=x86_64-softmmu
     ;;
@@ -56,7 +58,7 @@ case $targets in
 esac
 # Our tests and benchmarks need our list of devices, from configs/devices/.
 case $variant:$targets in
---stock:*) ;;
+--stock:* | --series:*) ;;
 *x86_64*) set -- "$@" --with-devices-x86_64=testbed ;;
 esac
 
@@ -122,7 +124,7 @@ programs() {
     *) echo "qemu-system-$arch" ;;
     esac
     case $arch$variant in
-    x86_64 | x86_64--asan)
+    x86_64 | x86_64--asan | x86_64--series)
         [ -n "$variant" ] || echo tests/qtest/migration-test
         echo contrib/vhost-user-blk/vhost-user-blk
         our_tests qtest

@@ -19,16 +19,7 @@ src=$build/$tree/src
 overlay=$(tree_overlay "$tree")
 [ -n "$overlay" ] || exit 0
 base=$(printf '%s\n' "$overlay" | head -n 1)
-tops=$(printf '%s\n' "$overlay" | tail -n +2)
-
-if [ -n "$tops" ]; then
-    # docs/*.md are about the fork, not for the tree.
-    # shellcheck disable=SC2086 # names without blanks
-    files=$(cd "$base" && find $tops -type f ! -name '*~' ! -name '.*' \
-        ! -path 'docs/*.md' | sort)
-else
-    files=
-fi
+files=$(tree_files "$tree")
 
 # Only our links lead out of the tree.
 find "$src" -path "$src/.pc" -prune -o -xtype l -lname '../../../*' -print |

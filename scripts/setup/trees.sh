@@ -7,6 +7,7 @@
 #   build/linux/src        Linux with our files and hooks
 #   build/linux-stock/src  pristine Linux
 #   build/qemu-stock/src   pristine QEMU, for "bench.py postcopy"
+#   build/*-series/src     pristine ones with patches, for "make check-series"
 #   build/qemu-testdev/src the same with our memory-testdev, for "bench.py memslots"
 
 # shellcheck disable=SC2034,SC2154 # used, and root set, by the scripts that source it
@@ -59,4 +60,15 @@ tree_overlay() {
         ;;
     esac
     return 0
+}
+
+# tree_files TREE: our files in it, by their paths there, a line each.  docs/*.md
+# are about the fork, not for the tree.
+tree_files() {
+    _overlay=$(tree_overlay "$1")
+    _tops=$(printf '%s\n' "$_overlay" | tail -n +2)
+    [ -n "$_tops" ] || return 0
+    # shellcheck disable=SC2086 # names without blanks
+    (cd "$(printf '%s\n' "$_overlay" | head -n 1)" &&
+        find $_tops -type f ! -name '*~' ! -name '.*' ! -path 'docs/*.md' | sort)
 }
