@@ -38,7 +38,11 @@ class Benchmark:
         raise NotImplementedError
 
     def check(self):
-        """Notes what is missing after all rounds."""
+        """Notes which figures are missing after all rounds."""
+        for part in self.parts:
+            lost = sum(stat['failed'] for stat in self.stats() or [] if stat['part'] == part)
+            if lost:
+                self.note(f'{part}: {lost} figures are missing, see the table')
 
     def head(self):
         """Members of the results that only this benchmark has."""

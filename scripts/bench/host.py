@@ -56,7 +56,9 @@ def load():
 
 
 def version(kind, tree):
-    return shell('tree_version', kind, os.path.join(BUILD, tree, 'src'))
+    """The upstream version of a prepared tree."""
+    number = shell('tree_version', kind, os.path.join(BUILD, tree, 'src'))
+    return number or die(f'build/{tree}/src is no tree of {kind}')
 
 
 def cpus():

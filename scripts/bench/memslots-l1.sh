@@ -41,23 +41,30 @@ seed_rows() {
     done
 }
 
+# run OP SLOTS PROGRAM...: prints what PROGRAM measured, and a failed run of OP if
+# it did not end well
+run() {
+    _op=$1 _slots=$2
+    shift 2
+    { "$@" || printf '\n{"op": "%s", "slots": %s, "failed": %s}\n' "$_op" "$_slots" "$?"; } |
+        grep --line-buffered '^{'
+}
+
 # raw OPTION...: the kernel alone, one by one and in one list
 raw() {
     for n in $(echo "$slots" | tr , ' '); do
         iterations=3
         [ "$n" -lt 5000 ] || iterations=1
-        "$selftests/memslot_batch_perf_test" -s "$n" -i "$iterations" "$@" | grep --line-buffered '^{' ||
-            echo "{\"op\": \"raw\", \"slots\": $n, \"failed\": true}"
+        run raw "$n" "$selftests/memslot_batch_perf_test" -s "$n" -i "$iterations" "$@"
     done
 }
 
 qemu() {
     [ $((round % 2)) = 1 ] || set -- "$@" --reverse
-    QTEST_QEMU_BINARY=build/qemu/out/qemu-system-x86_64 \
+    run qemu 0 env QTEST_QEMU_BINARY=build/qemu/out/qemu-system-x86_64 \
         POSTERN_QEMU_UPSTREAM=build/qemu-testdev/out/qemu-system-x86_64 \
         build/qemu/out/tests/qtest/postern-bench-memslots --slots="$slots" \
-        --upstream-max="$upstream_max" "$@" | grep --line-buffered '^{' ||
-        echo '{"op": "qemu", "failed": true}'
+        --upstream-max="$upstream_max" "$@"
 }
 
 case $part in

@@ -21,6 +21,9 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 . "$root/scripts/setup/trees.sh"
 cd "$root"
 
+# Without git there is nothing to check, which must not pass.
+git ls-files --error-unmatch -- scripts/check/style.sh >/dev/null || die "git lists no files"
+
 # ours PATH...: our files there: those in git, and new ones that are not ignored
 ours() {
     git ls-files --cached --others --exclude-standard -- "$@" | sort -u |

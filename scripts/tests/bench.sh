@@ -166,6 +166,13 @@ is "memslots: the seed's table" \
 # bench.py userfault, with fake selftests and a fake testbed
 make_checkout
 mkdir -p "$top/build/meson/testbed" "$top/build/linux/selftests" "$work/bin"
+mkdir -p "$top/build/linux/src" "$top/build/qemu-stock/src" "$top/build/qemu-testdev/src"
+printf 'VERSION = 1\nPATCHLEVEL = 2\nSUBLEVEL = 3\n' >"$top/build/linux/src/Makefile"
+: >"$top/build/linux/src/Kbuild"
+for tree in qemu qemu-stock qemu-testdev; do
+    echo 4.5.6 >"$top/build/$tree/src/VERSION"
+    : >"$top/build/$tree/src/qemu-options.hx"
+done
 cat >"$top/build/meson/testbed/testbed" <<'END'
 #!/bin/sh
 while [ "$1" != -- ]; do shift; done
@@ -240,7 +247,7 @@ matches "a warning if L1 has more CPUs than the machine" "$said" "^warning: L1's
 matches "everything fails: the tables have each row" "$said" '^  kvm-minor +- +- +1 of 1 runs failed$'
 
 # bench.py postcopy, with fakes likewise: four runs a round, of 1 vCPU
-for script in setup/unpack build/qemu; do
+for script in setup/unpack setup/testdev-tree build/qemu; do
     printf '#!/bin/sh\n' >"$top/scripts/$script.sh"
 done
 printf '#!/bin/sh\n' >"$work/bin/tc"
@@ -271,6 +278,36 @@ matches "post-copy: a boot that hangs is reported" "$said" '^  wall, round 1: en
 VCPUS=1 DELAYS=0 LIMITS=0,8 bench postcopy wall 1
 is "post-copy: missing runs: status 1" "$status" 1
 matches "post-copy: missing runs are reported" "$said" '^  wall, round 1: 4 of 8 runs '
+
+# bench.py memslots, likewise
+cat >"$top/build/linux/selftests/memslot_batch_perf_test" <<'END'
+#!/bin/sh
+echo "raw:"
+for op in setup move one; do
+    echo "{\"op\": \"$op\", \"slots\": $2, \"batch\": true, \"median_ns\": 500}"
+done
+END
+cat >"$top/build/qemu/out/tests/qtest/postern-bench-memslots" <<'END'
+#!/bin/sh
+echo '{"op": "move one", "slots": 10, "level": "postern", "ns": 500}'
+[ "$BROKEN" != qemu ] || kill -ABRT $$
+echo '{"op": "setup, batched", "slots": 10, "level": "postern", "ns": 500}'
+END
+chmod +x "$top/build/linux/selftests/memslot_batch_perf_test" \
+    "$top/build/qemu/out/tests/qtest/postern-bench-memslots"
+SLOTS=10 bench memslots idle 2
+is "memslots: no failure if all runs are there" "$status" 0
+BROKEN=qemu SLOTS=10 bench memslots idle 2
+is "memslots: a program that dies halfway: status 1" "$status" 1
+matches "memslots: a program that dies halfway is reported" "$said" \
+    '^  idle, round 2: failed: .*"op": "qemu", .*"failed": 134'
+echo 7.8.9 >"$top/build/qemu-testdev/src/VERSION"
+SLOTS=10 bench memslots idle 1
+matches "memslots: another upstream is refused" "$status $said" '^1 .*qemu-testdev/src is another QEMU'
+rm "$top/build/qemu/src/VERSION" "$top/build/qemu-testdev/src/VERSION"
+SLOTS=10 bench memslots idle 1
+matches "memslots: a tree without a version is refused" "$status $said" \
+    '^1 .*bench.py: build/qemu.*/src is no tree of qemu'
 
 for rounds in 0 00 x 3x ''; do
     bench userfault "$rounds"

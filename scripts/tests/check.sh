@@ -69,4 +69,10 @@ is "no test runs if one of those does not build" \
 is "no test runs if anything else does not build" "$(BROKEN=prereq check)" \
     "all meson-test-prereq ; 1; check.sh: the build failed; no test was run"
 
+# A folder above the checkout must not be taken for its repository.
+for check in licence upstream places; do
+    matches "style: without git, $check does not pass" \
+        "$(GIT_CEILING_DIRECTORIES=$work sh "$top/scripts/check/style.sh" "$check" 2>&1 || echo failed)" '^failed$'
+done
+
 done_testing

@@ -34,7 +34,7 @@ TRACE_EVENT(kvm_userfault_exit,
 );
 
 /*
- * A vCPU accesses the page for which it last left KVM_RUN, and the page's bit is
+ * A vCPU accesses the page of its last userfault exit, and the page's bit is
  * clear.  The first such event after an exit ends the vCPU's wait.
  */
 TRACE_EVENT(kvm_userfault_resolved,

@@ -40,9 +40,10 @@ static u8 userfault_max_level(struct kvm *kvm, const struct kvm_page_fault *faul
 	for (level = PG_LEVEL_4K; level < fault->max_level; level++) {
 		/*
 		 * Read the many bits of a 1 GiB page only if the host has
-		 * mapped one.  This is a hint: the level is looked up again
-		 * under mmu_lock, and if the host maps the page later, a later
-		 * fault replaces smaller mappings.
+		 * mapped one.  Without mmu_lock the answer is a hint, and it
+		 * decides only which bits are read: the level is looked up
+		 * again under mmu_lock.  If the host maps the page later, a
+		 * later fault replaces smaller mappings.
 		 */
 		if (level >= PG_LEVEL_2M &&
 		    kvm_mmu_max_mapping_level(kvm, slot, fault->gfn,
