@@ -10,6 +10,8 @@
 #include "qapi/error.h"
 #include "qemu/coroutine.h"
 #include "qemu/error-report.h"
+#include "qemu/lockable.h"
+#include "qemu/thread.h"
 #include "migration/migration.h"
 #include "migration/options.h"
 #include "migration/postcopy-ram.h"
@@ -28,8 +30,17 @@ static int answer;
 /* The source pauses when the return path ends without a confirmation */
 static bool source_pauses;
 
-/* The end of the main channel's stream has arrived */
+/*
+ * The end of the main channel's stream has arrived.  Written under the lock:
+ * a pause on request comes either before it or after.
+ */
 static bool stream_ended;
+static QemuMutex stream_ended_mutex;
+
+static void __attribute__((constructor)) return_path_init(void)
+{
+    qemu_mutex_init(&stream_ended_mutex);
+}
 
 /* Returns false if the ping must not be answered */
 static bool handle_ping(uint32_t value)
@@ -101,7 +112,13 @@ int postcopy_rp_stream_ended(QEMUFile *f)
     Error *err = NULL;
     int ret;
 
-    qatomic_set(&stream_ended, true);
+    WITH_QEMU_LOCK_GUARD(&stream_ended_mutex) {
+        ret = qemu_file_get_error(f);
+        if (ret) {
+            return ret;
+        }
+        qatomic_set(&stream_ended, true);
+    }
     ret = postcopy_faults_end();
     if (!ret) {
         return 0;
@@ -122,12 +139,17 @@ int postcopy_rp_stream_ended(QEMUFile *f)
     return ret;
 }
 
-bool postcopy_rp_may_pause(Error **errp)
+bool postcopy_rp_pause(QEMUFile *f, Error **errp)
 {
-    if (!qatomic_read(&stream_ended) || qatomic_read(&source_pauses)) {
-        return true;
+    QEMU_LOCK_GUARD(&stream_ended_mutex);
+    if (qatomic_read(&stream_ended) && !qatomic_read(&source_pauses)) {
+        error_setg(errp, "The source has sent everything. It would not pause,"
+                   " but start the guest, which runs here");
+        return false;
     }
-    error_setg(errp, "The source has sent everything. It would not pause, but"
-               " start the guest, which runs here");
-    return false;
+    if (qemu_file_shutdown(f)) {
+        error_setg(errp, "Failed to pause destination migration");
+        return false;
+    }
+    return true;
 }

@@ -10,13 +10,14 @@
 #define MIGRATION_POSTCOPY_RETURN_PATH_H
 
 /*
- * Values of pings.  Every source sends the first when a migration begins, and
- * the second behind the devices' state, just before the destination may run:
- * its answer makes the source give up the guest.
+ * Values of pings.  Every source with a return path sends the first when a
+ * migration begins.  It sends the second behind the devices' state, just before
+ * the destination may run: its answer makes the source give up the guest.
  *
- * Only Postern sends the third: this source never starts the guest when the
- * return path ends without a confirmation, but pauses.  Every destination
- * answers unknown pings, so this is compatible.
+ * Only Postern sends the third: once it has the answer to the second, this
+ * source does not start the guest when the return path ends without a
+ * confirmation, but pauses.  Every destination answers unknown pings, so
+ * this is compatible.
  */
 #define POSTCOPY_PING_BEGIN 1
 #define POSTCOPY_PING_DEVICES_LOADED 3
@@ -86,17 +87,20 @@ int postcopy_rp_section_error(QEMUFile *f, uint8_t section_type);
  * ends the main channel.
  *
  * Context: the thread that loads the main channel.
- * Returns: 0 if all pages are here, -EIO if migration must pause.
+ * Returns: 0 if all pages are here, a negative errno if migration must pause.
  */
 int postcopy_rp_stream_ended(QEMUFile *f);
 
 /**
- * postcopy_rp_may_pause: may migrate-pause pause the destination?
- * @errp: set if not
+ * postcopy_rp_pause: break the main channel, so that migration pauses here
+ * @f: the main channel
+ * @errp: why that was not done
+ *
+ * Refused if the source would then start the guest, which runs here.
  *
  * Context: any thread.
- * Returns: false if the source would then start the guest, which runs here.
+ * Returns: true if @f was shut down.
  */
-bool postcopy_rp_may_pause(Error **errp);
+bool postcopy_rp_pause(QEMUFile *f, Error **errp);
 
 #endif
