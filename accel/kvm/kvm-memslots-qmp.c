@@ -14,6 +14,7 @@
 #include "exec/ramblock.h"
 #include "system/kvm.h"
 #include "system/kvm_int.h"
+#include "kvm-region-batch.h"
 #include "kvm-unbacked.h"
 #include "kvm-userfault.h"
 

@@ -13,7 +13,6 @@
 #include "qom/object.h"
 #include "system/kvm_int.h"
 #include "kvm-unbacked.h"
-#include "kvm-userfault.h"
 
 /*
  * KVM_SET_USER_MEMORY_REGIONS makes all changes or none, with one grace period
@@ -23,9 +22,16 @@
  * If KVM refuses a memslot for a section that works unbacked, the section is
  * unbacked (kvm-unbacked.h), and all other changes are made.
  *
- * All functions but kvm_region_log() and kvm_region_log_commit() are called
- * with kml_slots_lock held.
+ * The functions that say no other context are called with kml_slots_lock held.
  */
+
+/*
+ * From kvm-all.c: the lock that protects the memslots, and the function that
+ * adds the change of a memslot to the batch.  It returns 0: errors come from
+ * kvm_region_batch_end().
+ */
+extern QemuMutex kml_slots_lock;
+int kvm_set_user_memory_region(KVMMemoryListener *kml, KVMSlot *slot, bool new);
 
 /**
  * kvm_region_batch_begin: begin to collect changes
@@ -110,14 +116,9 @@ void kvm_region_log_commit(KVMMemoryListener *kml,
 /**
  * kvm_region_batch_add_property: add the property x-memslot-batch
  * @oc: the accelerator's class
+ *
+ * Context: class initialization.
  */
 void kvm_region_batch_add_property(ObjectClass *oc);
-
-/* Bytes of the memslot at @start, where @size bytes of @section are left */
-static inline hwaddr kvm_slot_size(const MemoryRegionSection *section,
-                                   hwaddr start, hwaddr size)
-{
-    return MIN(kvm_max_slot_size, kvm_userfault_cut(section, start, size));
-}
 
 #endif

@@ -156,9 +156,8 @@ static void add(KVMMemoryListener *kml, const MemoryRegionSection *section,
 }
 
 bool kvm_unbacked_check(KVMMemoryListener *kml,
-                        const MemoryRegionSection *section, hwaddr size)
+                        const MemoryRegionSection *section, uint64_t nr)
 {
-    uint64_t nr = (size - 1) / kvm_max_slot_size + 1;
     KVMUnbacked *unbacked = &kml->unbacked;
 
     /* The first test is cheap and almost always true */

@@ -60,14 +60,14 @@ bool kvm_unbacked_works(const MemoryRegionSection *section);
  * kvm_unbacked_check: may a section have memslots?
  * @kml: of its address space
  * @section: the section; its region is referenced as long as it is mapped
- * @size: bytes that the memslots will have
+ * @nr: of its memslots
  *
  * Aborts if it may not, but would not work without.
  *
  * Returns: true if it may; otherwise it is unbacked now.
  */
 bool kvm_unbacked_check(KVMMemoryListener *kml,
-                        const MemoryRegionSection *section, hwaddr size);
+                        const MemoryRegionSection *section, uint64_t nr);
 
 /**
  * kvm_unbacked_refused: KVM has refused a section's memslots
@@ -94,10 +94,10 @@ void kvm_unbacked_remove(KVMMemoryListener *kml,
  * @kml: the address space
  * @set: adds the memslots of a section that was unbacked
  *
- * Sections that became unbacked in this transaction are left out.  From time to
- * time, sections that KVM had no room for are tried again.  Warns of sections
- * for which no memslot was free, once a second at most, and of all since the
- * last warning.
+ * Sections for which no memslot was free in this transaction are left out.
+ * From time to time, sections that KVM had no room for are tried again.  Warns
+ * of sections for which no memslot was free, once a second at most, and of all
+ * since the last warning.
  */
 void kvm_unbacked_retry(KVMMemoryListener *kml, KVMSetSection *set);
 

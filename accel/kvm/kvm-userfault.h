@@ -12,14 +12,8 @@
 #include "exec/memory.h"
 #include "hw/core/cpu.h"
 #include "system/kvm_int.h"
+#include "kvm-unbacked.h"
 #include <linux/kvm.h>
-
-/*
- * From kvm-all.c: the lock that protects the memslots, and the function that
- * sets a memslot in the kernel.
- */
-extern QemuMutex kml_slots_lock;
-int kvm_set_user_memory_region(KVMMemoryListener *kml, KVMSlot *slot, bool new);
 
 /**
  * kvm_userfault_cut: find the end of a memslot, so that the next one has a
@@ -34,14 +28,30 @@ int kvm_set_user_memory_region(KVMMemoryListener *kml, KVMSlot *slot, bool new);
  *
  * The result depends only on the section and the host, so that it is the same
  * when the memslots are removed.  Nothing is cut if the host does not support
- * KVM userfault.  Memory of devices is not cut, as a device's section gets one
- * memslot or none.  Memory with guest_memfd is not cut, as it gets no bitmap.
+ * KVM userfault.  Memory that a device owns is not cut, nor is memory with
+ * guest_memfd, which gets no bitmap.
  *
  * Context: kml_slots_lock held.
  * Returns: the size of the memslot in bytes, at most @size.
  */
 hwaddr kvm_userfault_cut(const MemoryRegionSection *section, hwaddr start,
                          hwaddr size);
+
+/* Bytes of the memslot at @start, where @size bytes of @section are left */
+static inline hwaddr kvm_slot_size(const MemoryRegionSection *section,
+                                   hwaddr start, hwaddr size)
+{
+    return MIN(kvm_max_slot_size, kvm_userfault_cut(section, start, size));
+}
+
+/* Memslots for @size bytes of @section, which are not 0, from @start on */
+static inline uint64_t kvm_slots_needed(const MemoryRegionSection *section,
+                                        hwaddr start, hwaddr size)
+{
+    hwaddr rest = size - kvm_slot_size(section, start, size);
+
+    return 1 + DIV_ROUND_UP(rest, kvm_max_slot_size);
+}
 
 /**
  * kvm_userfault_set_region: give a memslot its userfault bitmap
