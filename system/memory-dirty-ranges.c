@@ -38,7 +38,7 @@ void dirty_ranges_begin(MemoryRegion *root)
 
 void dirty_ranges_end(MemoryRegion *root)
 {
-    if (root && root->index.dirty_ranges) {
+    if (root) {
         g_clear_pointer(&root->index.dirty_ranges, g_array_unref);
         region_aliases_unuse(root);
     }

@@ -42,7 +42,8 @@ void dirty_ranges_begin(MemoryRegion *root);
 
 /**
  * dirty_ranges_end: stop collecting
- * @root: as for dirty_ranges_begin(), which may not have been called
+ * @root: as for dirty_ranges_begin(), which has been called; if the region was
+ *        initialized again after that, its dirty ranges are gone
  */
 void dirty_ranges_end(MemoryRegion *root);
 

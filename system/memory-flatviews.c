@@ -222,6 +222,10 @@ FlatView *generate_memory_topology(MemoryRegion *mr)
     if (qemu_loglevel_mask(LOG_FLATVIEW_CHECK)) {
         view_check(view, mr);
     }
+    if (old && mr && !mr->index.dirty_ranges) {
+        /* It was initialized again in place: end what began before that */
+        dirty_ranges_end(mr);
+    }
     dirty_ranges_begin(mr);
     g_hash_table_insert(flat_views, mr, view);
     return view;
@@ -254,7 +258,7 @@ void flatviews_reset_end(void)
 
 void flatviews_remove_root(MemoryRegion *mr)
 {
-    if (mr->index.dirty_ranges) {
+    if (flat_views && g_hash_table_contains(flat_views, mr)) {
         assert(bql_locked() && !old_flat_views);
         dirty_ranges_end(mr);
         g_hash_table_remove(flat_views, mr);

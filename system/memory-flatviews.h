@@ -57,7 +57,8 @@ FlatRange *flatview_lookup(FlatView *view, AddrRange addr);
  *
  * Between flatviews_reset_begin() and flatviews_reset_end(), the root keeps its
  * FlatView if nothing in it is dirty.  Otherwise it gets a new one, and of that
- * only the dirty ranges are rendered.
+ * only the dirty ranges are rendered, or all of it after a change that dirty
+ * ranges do not tell.
  *
  * Context: BQL held.
  * Returns: the FlatView, now in flat_views.
@@ -144,7 +145,8 @@ typedef struct FlatViewDiff {
  * @new_view: the next one
  *
  * Only dirty ranges are compared if @new_view was made from @old_view; all
- * ranges if it was not, or if a listener wants to hear of unchanged ones.
+ * ranges if it was not, or if a listener wants to hear of unchanged ones.  The
+ * dirty ranges are @new_view's: no transaction may end before the comparison.
  */
 FlatViewDiff flatview_diff(AddressSpace *as, const FlatView *old_view,
                            const FlatView *new_view);
