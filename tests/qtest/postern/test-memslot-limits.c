@@ -437,18 +437,13 @@ static QTestState *start_guest_with(const char *accel, const char *path,
     return testdev_start(regions, options);
 }
 
-static QTestState *start_guest(const char *accel, const char *path,
-                               const char *file)
-{
-    return start_guest_with(accel, path, file, LIMIT + 1, GUEST_BASE);
-}
-
 /* The guest runs the same with and without a memslot */
 static void test_guest(void)
 {
     g_autofree char *path = write_boot_sector(GUEST_WORD);
     g_autofree char *file = watch_messages();
-    QTestState *qts = start_guest("kvm", path, file);
+    QTestState *qts = start_guest_with("kvm", path, file, LIMIT + 1,
+                                       GUEST_BASE);
     QDict *response;
 
     testdev_run(qts, 1, true, "[{'action': 'map', 'first': 32764}]");
@@ -499,7 +494,7 @@ static void replace(QTestState *qts, int from, int to)
 {
     g_autofree char *steps = g_strdup_printf(
         REPLACE_STEPS, from, to,
-        (uint64_t)(LIMIT - to) * TESTDEV_STRIDE);
+        (uint64_t)(1 - to) * TESTDEV_STRIDE);
 
     testdev_run(qts, 2, true, steps);
 }
@@ -529,17 +524,18 @@ static void test_replace(const char *accel, bool batch)
     g_autofree char *file = watch_messages();
     g_autofree char *with_trace = g_strdup_printf(
         "%s -trace kvm_set_user_memory_regions", accel);
-    QTestState *qts = start_guest(with_trace, path, file);
+    QTestState *qts = start_guest_with(with_trace, path, file, 2,
+                                       GUEST_WORD - TESTDEV_STRIDE);
     g_autofree char *messages = NULL;
     int64_t mmio_exits;
 
-    testdev_run(qts, 1, true, "[{'action': 'map', 'first': 32764}]");
+    testdev_run(qts, 1, true, "[{'action': 'map', 'first': 1}]");
     wait_for_increments(qts);
     mmio_exits = query_stat(qts, "mmio_exits");
     for (int i = 0; i < REPLACE_TIMES; i++) {
-        replace(qts, LIMIT, 1);
+        replace(qts, 1, 0);
         wait_for_increments(qts);
-        replace(qts, 1, LIMIT);
+        replace(qts, 0, 1);
     }
     wait_for_increments(qts);
     g_assert_cmpint(query_stat(qts, "mmio_exits"), ==, mmio_exits);
