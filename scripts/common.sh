@@ -49,9 +49,10 @@ has_target() {
     esac
 }
 
-# jobs: how many processes a build may use at a time
+# jobs: how many processes a build may use at a time.  One more than there are
+# processors, as one of them may wait for a file.
 jobs() {
-    nproc 2>/dev/null || echo 2
+    echo $(($(nproc 2>/dev/null || echo 2) + 1))
 }
 
 # machine: a description of this machine, for reports
