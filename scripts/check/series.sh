@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# series.sh: applies the patches of "make series" to pristine trees one by one, and
+# series.sh [linux] [qemu]: applies the patches of "make series" to pristine trees one by one, and
 # builds QEMU for x86_64 and KVM for x86_64 and arm64 after each.  Unit tests are
 # run as soon as they exist.
 
@@ -84,7 +84,8 @@ mkdir -p "$logs"
 GIT_AUTHOR_NAME=postern GIT_AUTHOR_EMAIL=postern@localhost \
     GIT_COMMITTER_NAME=postern GIT_COMMITTER_EMAIL=postern@localhost \
     "$root/scripts/setup/series.sh"
-for kind in ${*:-linux qemu}; do
+[ $# != 0 ] || set -- linux qemu
+for kind; do
     pristine "$kind"
     series "$kind"
 done

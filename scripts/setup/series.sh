@@ -85,7 +85,10 @@ put_build_files() {
         [ -e "$repo/$file" ] || echo "${file##*/}"
     done <"$scratch/assigned" | grep '\.c$' >"$scratch/later" || :
     while read -r _ file; do
-        [ "${file##*/}" = meson.build ] && [ -e "$repo/$file" ] || continue
+        case $file in
+        */meson.build) [ -e "$repo/$file" ] || continue ;;
+        *) continue ;;
+        esac
         awk -v list="$scratch/later" '
             BEGIN { while ((getline name <list) > 0) later[name] }
             {

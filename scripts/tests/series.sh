@@ -46,7 +46,7 @@ sh "$top/scripts/setup/hooks.sh" qemu apply >/dev/null
 
 series >"$work/said"
 matches "it says what it wrote" "$(cat "$work/said")" 'small/qemu: 2 patches$'
-is "a patch for each hook" "$(ls "$work/small/qemu" | tr '\n' ' ')" \
+is "a patch for each hook" "$(find "$work/small/qemu" -type f -printf '%f\n' | sort | tr '\n' ' ')" \
     "0001-sub-begin.patch 0002-sub-go-on.patch "
 first=$(cat "$work/small/qemu/0001-sub-begin.patch")
 matches "the author is who ran it" "$first" '^From: "?A\. Person"? <a.person@example.org>$'
@@ -109,7 +109,8 @@ same_trees() {
     git -C "$repo" am -q "$work/series/$1"/*.patch >"$work/am" 2>&1 || cat "$work/am"
 
     # Whatever the prepared tree has or changes comes with the series,
-    diff -rq -x .pc -x patches -x .patched -x __pycache__ "$2" "$build/$1/src" |
+    diff -rq --no-dereference -x .pc -x patches -x __pycache__ -x scratch \
+        "$2" "$build/$1/src" |
         sed -n -e "s,^Files $2/\(.*\) and .* differ$,\1,p" \
             -e "s,^Only in $build/$1/src: ,,p" \
             -e "s,^Only in $build/$1/src/\(.*\): ,\1/,p" |
