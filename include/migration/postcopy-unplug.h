@@ -21,7 +21,7 @@
  * unknown: the stream cannot be loaded any more, not even after a recovery.
  *
  * Context: BQL held.
- * Returns: true if all memory of these devices has arrived.
+ * Returns: true if post-copy does not migrate memory of these devices.
  */
 bool migration_incoming_may_unplug(DeviceState *dev, Error **errp);
 
@@ -33,7 +33,7 @@ bool migration_incoming_may_unplug(DeviceState *dev, Error **errp);
  * @dev, sends DEVICE_UNPLUG_GUEST_ERROR, and the guest can be asked again.
  *
  * Context: BQL held.
- * Returns: true if all memory of these devices has arrived.
+ * Returns: true if post-copy does not migrate memory of these devices.
  */
 bool migration_incoming_may_eject(DeviceState *dev);
 

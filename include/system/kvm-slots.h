@@ -79,7 +79,8 @@ KVMSlot *kvm_slot_new(KVMSlots *slots);
  * kvm_slot_insert: let a memslot be found by address
  * @slots: where it was made
  * @slot: with its guest address, host address and size, which must not be 0;
- *        they may not change until kvm_slot_remove()
+ *        the addresses may not change until kvm_slot_remove(), nor the size
+ *        while the memslot is looked up
  */
 void kvm_slot_insert(KVMSlots *slots, KVMSlot *slot);
 

@@ -49,7 +49,9 @@ void subregions_insert(MemoryRegion *mr, MemoryRegion *subregion);
 /**
  * subregions_remove: remove a subregion and mark its place dirty
  * @mr: its container
- * @subregion: the region, with its address in @mr
+ * @subregion: the region, with the address that it has, or that it gets next
+ *
+ * If its address has changed, the caller has marked its former place dirty.
  *
  * Costs as much as subregions_insert().
  */

@@ -14,8 +14,9 @@
 
 /*
  * Does the guest run on the destination?  The source sends a ping behind the
- * devices' state.  The destination answers it before it starts the guest, and
- * does not start the guest without.  Until the answer has arrived, the state is
+ * devices' state.  The destination answers it before it starts the guest.  If
+ * the answer cannot be sent, a destination that knows that this source pauses
+ * does not start the guest.  Until the answer has arrived, the state is
  * postcopy-device, and after a failure the guest continues on the source.  From
  * then on the state is postcopy-active, and a failure pauses the migration,
  * until the destination confirms that it has everything.

@@ -59,8 +59,8 @@
  * waits for a recovery if it cannot place the zero page of a discarded page.)
  * If it ends on an error, pages are placed with a wake from then on.
  *
- * A recovery requests all pages in the table again, and with postcopy-preempt,
- * post-copy ends only when they have arrived.
+ * A recovery repeats the requests of all pages in the table.  With
+ * postcopy-preempt, post-copy ends only when they have arrived.
  *
  * Lock order: a bucket's lock is a leaf; no lock is taken under it.  Requests
  * are sent with no bucket locked, see requests.c.
