@@ -39,8 +39,9 @@ class Benchmark:
 
     def check(self):
         """Notes which figures are missing after all rounds."""
+        stats = self.stats() or []
         for part in self.parts:
-            lost = sum(stat['failed'] for stat in self.stats() or [] if stat['part'] == part)
+            lost = sum(stat['failed'] for stat in stats if stat['part'] == part)
             if lost:
                 self.note(f'{part}: {lost} figures are missing, see the table')
 

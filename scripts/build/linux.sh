@@ -100,8 +100,8 @@ configure_linux() {
     wanted_parts >"$fragment"
     logged "$kernel-config" run_make KCONFIG_ALLCONFIG="$fragment" allnoconfig ||
         die "$kernel cannot be configured"
-    missing=$(lost)
-    [ "$tree" != linux-series ] || missing=''
+    missing=
+    [ "$tree" = linux-series ] || missing=$(lost)
     # shellcheck disable=SC2086 # joins lines to one
     [ -z "$missing" ] || die "testbed/*.config ask for options that did not \
 take effect in $kernel (dependencies?):" $missing

@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# series.sh [linux] [qemu]: applies the patches of "make series" to pristine trees one by one, and
-# builds QEMU for x86_64 and KVM for x86_64 and arm64 after each.  Unit tests are
-# run as soon as they exist.
+# series.sh [linux] [qemu]: applies the patches of "make series" to pristine trees
+# one by one, and builds QEMU for x86_64 and KVM for x86_64 and arm64 after each.
+# Unit tests are run as soon as they exist.
 
 set -eu
 
@@ -13,6 +13,8 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source=scripts/setup/trees.sh
 . "$root/scripts/setup/trees.sh"
 
+# Not where "make series" leaves those that are to be sent
+patches=$build/check-series
 passed=0 failed=0
 
 # in_tree TREE GIT-COMMAND...
@@ -62,7 +64,7 @@ run_unit_tests() {
 
 # series KIND
 series() {
-    for patch in "$build/series/$1"/*.patch; do
+    for patch in "$patches/$1"/*.patch; do
         name=$1/$(basename "$patch" .patch)
         if ! logged "series-am" in_tree "$1-series" am -q "$patch"; then
             echo "not ok - $name does not apply"
@@ -83,7 +85,7 @@ series() {
 mkdir -p "$logs"
 GIT_AUTHOR_NAME=postern GIT_AUTHOR_EMAIL=postern@localhost \
     GIT_COMMITTER_NAME=postern GIT_COMMITTER_EMAIL=postern@localhost \
-    "$root/scripts/setup/series.sh"
+    "$root/scripts/setup/series.sh" "$patches"
 [ $# != 0 ] || set -- linux qemu
 for kind; do
     pristine "$kind"

@@ -38,10 +38,8 @@ run_quilt() {
         quilt --quiltrc /dev/null "$@"
 }
 
-# series: the hooks, in order
 series() {
-    [ -f "$hooks/series" ] || return 0
-    awk '!/^[ \t]*(#|$)/ { print $1 }' "$hooks/series"
+    tree_series "$tree"
 }
 
 applied() {

@@ -115,7 +115,7 @@ for tree in qemu linux; do
     hooks=$(tree_hooks "$tree")
     base=$(tree_overlay "$tree" | head -n 1)
     repo=$scratch/$tree
-    series=$(awk '!/^[ \t]*(#|$)/ { print $1 }' "$hooks/series")
+    series=$(tree_series "$tree")
 
     assign >"$scratch/assigned"
     lost=$(files_of - | tr '\n' ' ')

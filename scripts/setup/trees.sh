@@ -40,6 +40,12 @@ tree_hooks() {
     esac
 }
 
+# tree_series TREE: its hooks, in order
+tree_series() {
+    [ -f "$(tree_hooks "$1")/series" ] || return 0
+    awk '!/^[ \t]*(#|$)/ { print $1 }' "$(tree_hooks "$1")/series"
+}
+
 # tree_overlay TREE: the folder in which our files have their paths in the tree;
 # then, a line each, the names in that folder that are such files
 tree_overlay() {
