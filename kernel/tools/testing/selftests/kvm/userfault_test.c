@@ -662,18 +662,14 @@ static bool edge_bit(const int *pages, int n, int page)
 	return false;
 }
 
-TEST_F(userfault_huge, edges)
+/*
+ * Add a slot that begins and ends in the middle of a huge page, and access it.
+ * Returns the number of its huge mappings.
+ */
+static int edge_init(struct uf_vm *uf, struct kvm_userspace_memory_region2 *region)
 {
-	/* Both ends of the slot, of words, and of chunks. */
-	static const int marked[] = {
-		0, 63, 64, 508, 509, 1020, 2046, 2047, 2048, 2049, 4095, 4096,
-		EDGE_NPAGES - 1,
-	};
 	const size_t size = 32 * SZ_1M;
-	struct kvm_userspace_memory_region2 region;
-	struct uf_vm *uf = &self->uf;
-	unsigned long *own = uf->bitmap;
-	int i, page, huge;
+	int page, huge;
 	uint8_t *mem;
 
 	mem = mmap(NULL, size + SZ_2M, PROT_READ | PROT_WRITE,
@@ -688,21 +684,37 @@ TEST_F(userfault_huge, edges)
 	uf->gva = EDGE_GVA;
 	uf->gpa = EDGE_GPA;
 	uf->bitmap = calloc(EDGE_NPAGES / UF_BITS_PER_WORD + 1, sizeof(unsigned long));
-	region = (struct kvm_userspace_memory_region2) {
+	*region = (struct kvm_userspace_memory_region2) {
 		.slot = EDGE_SLOT,
 		.guest_phys_addr = EDGE_GPA,
 		.memory_size = EDGE_NPAGES * PAGE_SIZE,
 		.userspace_addr = (unsigned long)mem,
 	};
-	edge_update(uf, &region, 0);
+	edge_update(uf, region, 0);
 	uf_map_2m(uf->vm, EDGE_GVA - EDGE_OFFSET * PAGE_SIZE,
 		  EDGE_GPA - EDGE_OFFSET * PAGE_SIZE, 18 * SZ_1M);
 
-	for (page = 0; page < EDGE_NPAGES; page++)
+	/* Some accesses of each huge page: every run of a vCPU takes time. */
+	for (page = 0; page < EDGE_NPAGES; page += 64)
 		uf_access(uf, 0, UF_READ, page);
 	/* The huge pages that are entirely in the slot. */
 	huge = (EDGE_OFFSET + EDGE_NPAGES) / 512 - 1;
 	TEST_ASSERT_EQ(uf_huge_mappings(uf), huge);
+	return huge;
+}
+
+TEST_F(userfault_huge, edges)
+{
+	/* Both ends of the slot, of words, and of chunks. */
+	static const int marked[] = {
+		0, 63, 64, 508, 509, 1020, 2046, 2047, 2048, 2049, 4095, 4096,
+		EDGE_NPAGES - 1,
+	};
+	struct kvm_userspace_memory_region2 region;
+	struct uf_vm *uf = &self->uf;
+	unsigned long *own = uf->bitmap;
+	int huge = edge_init(uf, &region);
+	int i, page;
 
 	for (i = 0; i < ARRAY_SIZE(marked); i++)
 		uf_set_bit(uf, marked[i]);
@@ -716,9 +728,19 @@ TEST_F(userfault_huge, edges)
 	}
 	/* All pages are present again. */
 	TEST_ASSERT_EQ(uf_huge_mappings(uf), huge);
+	free(uf->bitmap);
+	uf->bitmap = own;
+}
 
-	/* So many runs of marked pages that KVM merges them. */
-	edge_update(uf, &region, 0);
+/* So many runs of marked pages that KVM merges them. */
+TEST_F(userfault_huge, many_runs)
+{
+	struct kvm_userspace_memory_region2 region;
+	struct uf_vm *uf = &self->uf;
+	unsigned long *own = uf->bitmap;
+	int huge = edge_init(uf, &region);
+	int page;
+
 	for (page = 0; page < EDGE_NPAGES; page += 2)
 		uf_set_bit(uf, page);
 	edge_update(uf, &region, KVM_MEM_USERFAULT);
