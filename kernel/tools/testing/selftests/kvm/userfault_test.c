@@ -694,8 +694,7 @@ static int edge_init(struct uf_vm *uf, struct kvm_userspace_memory_region2 *regi
 	uf_map_2m(uf->vm, EDGE_GVA - EDGE_OFFSET * PAGE_SIZE,
 		  EDGE_GPA - EDGE_OFFSET * PAGE_SIZE, 18 * SZ_1M);
 
-	/* Some accesses of each huge page: every run of a vCPU takes time. */
-	for (page = 0; page < EDGE_NPAGES; page += 64)
+	for (page = 0; page < EDGE_NPAGES; page++)
 		uf_access(uf, 0, UF_READ, page);
 	/* The huge pages that are entirely in the slot. */
 	huge = (EDGE_OFFSET + EDGE_NPAGES) / 512 - 1;
