@@ -7,8 +7,9 @@ MESON_BUILD = build/meson
 
 # Each target runs ninja in the same folder, which uses all processors itself.
 .NOTPARALLEL:
-.PHONY: all demo check check-debug-kernel check-fuzz check-sanitizers check-series
-.PHONY: check-upstream soak bench bench-userfault bench-postcopy bench-memslots
+.PHONY: all demo check check-aarch64 check-debug-kernel check-fuzz
+.PHONY: check-sanitizers check-series check-upstream soak
+.PHONY: bench bench-userfault bench-postcopy bench-memslots
 .PHONY: shell series refresh help distclean prepare
 
 all: prepare
@@ -20,6 +21,10 @@ demo: prepare
 
 check: prepare
 	@scripts/check/check.sh $(TESTS)
+
+# An emulated host of aarch64, and the KVM selftests there
+check-aarch64: prepare
+	@scripts/check/check.sh --suite=aarch64 $(TESTS)
 
 # KVM selftests on a kernel with KASAN and lockdep
 check-debug-kernel: prepare
@@ -86,6 +91,8 @@ help:
 	@echo '                once with KVM userfault, and compare the two'
 	@echo 'make check      run the tests (TESTS="--suite=NAME" or names: only those;'
 	@echo '                suites: style unit testbed selftest qtest)'
+	@echo 'make check-aarch64'
+	@echo '                an emulated host of aarch64, and the KVM selftests there'
 	@echo 'make check-debug-kernel'
 	@echo '                the KVM selftests on a kernel with KASAN and lockdep'
 	@echo 'make check-fuzz randomized changes of memory regions, for an hour'

@@ -27,6 +27,14 @@ build all meson-test-prereq
 # Meson builds the dependencies of all tests for any test.  So the tests of these
 # suites do not depend on what they alone need; it is built here.
 listed=$(meson test -C "$build/meson" --no-rebuild --list "$@" 2>/dev/null) || listed=
+case " $* " in
+*' --suite=aarch64 '*)
+    has_target aarch64 || die "aarch64-softmmu is not in configure's --target-list"
+    ;;
+esac
+if runs aarch64; then
+    build aarch64
+fi
 if runs debug-kernel; then
     build linux-debug.stamp
 fi
