@@ -17,7 +17,9 @@ tests="memslot_batch_test memslot_batch_perf_test memslot_batch_stress_test
        access_tracking_perf_test demand_paging_test dirty_log_test
        kvm_page_table_test memslot_modification_stress_test memslot_perf_test
        set_memory_region_test"
-tests_x86="userfault_async_pf_test userfault_gmem_test
+tests_x86="userfault_accept_test userfault_accept_nested_test
+       userfault_accept_stress_test
+       userfault_async_pf_test userfault_gmem_test
        userfault_gmem_update_test userfault_nested_test userfault_readonly_test
        userfault_reclaim_test userfault_smm_test
        guest_memfd_test max_guest_memory_test pre_fault_memory_test

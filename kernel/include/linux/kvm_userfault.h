@@ -135,20 +135,27 @@ int kvm_userfault_test(const struct kvm_memory_slot *slot, gfn_t gfn);
 
 /**
  * kvm_userfault_check_access - may a vCPU access a page?
+ * @vcpu: the vCPU that faulted
+ * @slot: a memslot with kvm_slot_userfault_enabled()
+ * @gfn:  a page of @slot
+ *
+ * Return: as kvm_userfault_test().  After 1, the caller exits.
+ */
+int kvm_userfault_check_access(struct kvm_vcpu *vcpu,
+			       const struct kvm_memory_slot *slot, gfn_t gfn);
+
+/**
+ * kvm_userfault_exit - fill kvm_run for an access to a missing page
  * @vcpu:       the vCPU that faulted
- * @slot:       a memslot with kvm_slot_userfault_enabled()
- * @gfn:        a page of @slot
+ * @gfn:        the page
  * @is_write:   the access was a write
  * @is_exec:    the access was an instruction fetch
  * @is_private: the access was to private memory
  *
- * Calls kvm_userfault_test(), and fills kvm_run if the page's bit is set.
- *
- * Return: 0 if the page may be mapped, -EFAULT if KVM_RUN must return that.
+ * Return: -EFAULT, which KVM_RUN must return.
  */
-int kvm_userfault_check_access(struct kvm_vcpu *vcpu,
-			       const struct kvm_memory_slot *slot, gfn_t gfn,
-			       bool is_write, bool is_exec, bool is_private);
+int kvm_userfault_exit(struct kvm_vcpu *vcpu, gfn_t gfn, bool is_write, bool is_exec,
+		       bool is_private);
 
 /**
  * kvm_userfault_range_clear - may all pages of a range be mapped?

@@ -268,20 +268,19 @@ static void userfault_trace_resolved(const struct kvm_vcpu *vcpu, gpa_t gpa)
 }
 
 int kvm_userfault_check_access(struct kvm_vcpu *vcpu,
-			       const struct kvm_memory_slot *slot, gfn_t gfn,
-			       bool is_write, bool is_exec, bool is_private)
+			       const struct kvm_memory_slot *slot, gfn_t gfn)
+{
+	int r = kvm_userfault_test(slot, gfn);
+
+	if (!r)
+		userfault_trace_resolved(vcpu, gfn_to_gpa(gfn));
+	return r;
+}
+
+int kvm_userfault_exit(struct kvm_vcpu *vcpu, gfn_t gfn, bool is_write, bool is_exec,
+		       bool is_private)
 {
 	gpa_t gpa = gfn_to_gpa(gfn);
-	int r;
-
-	r = kvm_userfault_test(slot, gfn);
-	if (r < 0)
-		return r;
-
-	if (!r) {
-		userfault_trace_resolved(vcpu, gpa);
-		return 0;
-	}
 
 	kvm_prepare_memory_fault_exit(vcpu, gpa, PAGE_SIZE, is_write, is_exec,
 				      is_private);

@@ -62,10 +62,12 @@ int __kvm_faultin_userfault(struct kvm_vcpu *vcpu, struct kvm_memory_slot *memsl
 	 */
 	smp_rmb();
 
-	r = kvm_userfault_check_access(vcpu, memslot, gfn, kvm_is_write_fault(vcpu),
-				       kvm_vcpu_trap_is_exec_fault(vcpu), false);
-	if (r)
+	r = kvm_userfault_check_access(vcpu, memslot, gfn);
+	if (r < 0)
 		return r;
+	if (r > 0)
+		return kvm_userfault_exit(vcpu, gfn, kvm_is_write_fault(vcpu),
+					  kvm_vcpu_trap_is_exec_fault(vcpu), false);
 
 	*max_size = userfault_max_size(vcpu->kvm, memslot, gfn, hva);
 	return 0;

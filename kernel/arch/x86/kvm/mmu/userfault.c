@@ -56,6 +56,19 @@ static u8 userfault_max_level(struct kvm *kvm, const struct kvm_page_fault *faul
 	return level;
 }
 
+static int userfault_missing(struct kvm_vcpu *vcpu, const struct kvm_page_fault *fault)
+{
+	int r;
+
+	if (kvm_mmu_userfault_halt(vcpu, fault))
+		return RET_PF_RETRY;
+
+	r = kvm_userfault_exit(vcpu, fault->gfn, fault->write, fault->exec,
+			       fault->is_private);
+	kvm_mmu_userfault_offer(vcpu, fault);
+	return r;
+}
+
 int __kvm_mmu_faultin_userfault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 {
 	int r;
@@ -68,11 +81,11 @@ int __kvm_mmu_faultin_userfault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fa
 	if (fault->prefetch)
 		r = kvm_userfault_test(fault->slot, fault->gfn) ? -EFAULT : 0;
 	else
-		r = kvm_userfault_check_access(vcpu, fault->slot, fault->gfn,
-					       fault->write, fault->exec,
-					       fault->is_private);
-	if (r)
+		r = kvm_userfault_check_access(vcpu, fault->slot, fault->gfn);
+	if (r < 0)
 		return r;
+	if (r > 0)
+		return userfault_missing(vcpu, fault);
 
 	fault->max_level = userfault_max_level(vcpu->kvm, fault);
 	return RET_PF_CONTINUE;
