@@ -42,6 +42,7 @@
 #include "system/kvm-userfault.h"
 #include "kvm-region-batch.h"
 #include "kvm-userfault.h"
+#include "kvm-userfault-async.h"
 #include "trace.h"
 
 typedef struct UserfaultBlock {
@@ -223,7 +224,7 @@ static void userfault_state_free(UserfaultState *state)
 }
 
 bool kvm_userfault_start(const GPtrArray *blocks, const KVMUserfaultOps *ops,
-                         Error **errp)
+                         bool async, Error **errp)
 {
     UserfaultState *state;
     int ret;
@@ -232,6 +233,7 @@ bool kvm_userfault_start(const GPtrArray *blocks, const KVMUserfaultOps *ops,
         return false;
     }
 
+    kvm_userfault_async_start(async);
     state = g_new0(UserfaultState, 1);
     state->blocks = g_hash_table_new_full(NULL, NULL, NULL,
                                           userfault_block_free);
@@ -329,6 +331,7 @@ int kvm_userfault_handle_exit(CPUState *cpu, MemTxAttrs attrs)
 {
     const KVMUserfaultOps *ops = qatomic_load_acquire(&userfault_ops);
     hwaddr gpa = cpu->kvm_run->memory_fault.gpa;
+    KVMUserfaultAccepted accepted;
     ram_addr_t offset;
     RAMBlock *rb;
 
@@ -340,6 +343,11 @@ int kvm_userfault_handle_exit(CPUState *cpu, MemTxAttrs attrs)
             /* The guest repeats its access */
             return 0;
         }
+        if (kvm_userfault_async_accept(cpu, &accepted)) {
+            ops->accepted(cpu, &accepted);
+            return 0;
+        }
+        ops->request(cpu);
     }
     return ops->wait(cpu) ? 0 : EXCP_INTERRUPT;
 }

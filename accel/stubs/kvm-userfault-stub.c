@@ -16,10 +16,24 @@ bool kvm_userfault_supported(Error **errp)
     return false;
 }
 
-bool kvm_userfault_start(const GPtrArray *blocks, const KVMUserfaultOps *ops,
-                         Error **errp)
+bool kvm_userfault_async_supported(Error **errp)
 {
     return kvm_userfault_supported(errp);
+}
+
+bool kvm_userfault_start(const GPtrArray *blocks, const KVMUserfaultOps *ops,
+                         bool async, Error **errp)
+{
+    return kvm_userfault_supported(errp);
+}
+
+void kvm_userfault_page_ready(const KVMUserfaultAccepted *accepted)
+{
+}
+
+void kvm_userfault_async_stats(CPUState *cpu, KVMUserfaultAsyncStats *stats)
+{
+    memset(stats, 0, sizeof(*stats));
 }
 
 void kvm_userfault_page_placed(RAMBlock *rb, ram_addr_t offset, size_t length)

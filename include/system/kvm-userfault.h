@@ -17,12 +17,25 @@
 #include "exec/cpu-common.h"
 #include "exec/hwaddr.h"
 
+/* An exit that KVM has accepted: a vCPU goes on without its page */
+typedef struct KVMUserfaultAccepted {
+    int vcpu_fd;                /* open as long as there is a VM */
+    hwaddr gpa;
+} KVMUserfaultAccepted;
+
+/* What KVM did with the accepted exits of a vCPU */
+typedef struct KVMUserfaultAsyncStats {
+    uint64_t told;              /* told the guest that a page is missing */
+    uint64_t halts;             /* halted the vCPU */
+    uint64_t halt_ns;           /* and for how long */
+} KVMUserfaultAsyncStats;
+
 /**
  * struct KVMUserfaultOps - callbacks for the accelerator
  *
  * All callbacks may run from the call of kvm_userfault_start() until the
- * return of kvm_userfault_stop().  @begin, @wait and @kick may also run later,
- * for vCPUs that left KVM before.
+ * return of kvm_userfault_stop().  All but @missing may also run later, for
+ * vCPUs that left KVM before.
  */
 typedef struct KVMUserfaultOps {
     /**
@@ -35,14 +48,32 @@ typedef struct KVMUserfaultOps {
     void (*missing)(RAMBlock *rb, unsigned long *bitmap);
 
     /**
-     * @begin: @cpu accessed a guarded page; request it
+     * @begin: @cpu accessed a guarded page
      *
      * Called from the thread of @cpu, without the BQL, in an RCU read section
      * that keeps @rb; @offset is aligned to the host page.  Returns true if the
-     * page will come, and @wait must be called.  Returns false if there is
-     * nothing to wait for, after a call of kvm_userfault_page_placed().
+     * page will come, and @accepted, or @request and @wait, must be called.
+     * Returns false if there is nothing to wait for, after a call of
+     * kvm_userfault_page_placed().
      */
     bool (*begin)(CPUState *cpu, RAMBlock *rb, ram_addr_t offset);
+
+    /**
+     * @request: request the page of the last @begin
+     *
+     * Called in the RCU read section of @begin.
+     */
+    void (*request)(CPUState *cpu);
+
+    /**
+     * @accepted: in place of @request and @wait: @cpu goes on without the page
+     *
+     * Called in the RCU read section of @begin.  Requests the page without
+     * holding up @cpu.  From now on, kvm_userfault_page_ready() must be called
+     * with @accepted when the page is in place, after a call of
+     * kvm_userfault_page_placed().
+     */
+    void (*accepted)(CPUState *cpu, const KVMUserfaultAccepted *accepted);
 
     /**
      * @wait: wait for the page of the last @begin
@@ -77,9 +108,18 @@ typedef struct KVMUserfaultOps {
 bool kvm_userfault_supported(Error **errp);
 
 /**
+ * kvm_userfault_async_supported: can exits be accepted on this host?
+ * @errp: says what is missing; may be NULL
+ *
+ * Returns: true if so, where kvm_userfault_supported() is true as well.
+ */
+bool kvm_userfault_async_supported(Error **errp);
+
+/**
  * kvm_userfault_start: guard the missing pages of guest memory
  * @blocks: RAMBlocks to guard, an array of RAMBlock pointers
  * @ops: the user's callbacks; must stay valid forever
+ * @async: accept exits where possible
  * @errp: why it failed; nothing is guarded then, unless KVM also refused to
  *        undo it for a memslot.  Exits for that one still reach @ops.
  *
@@ -93,7 +133,7 @@ bool kvm_userfault_supported(Error **errp);
  * Returns: true on success.
  */
 bool kvm_userfault_start(const GPtrArray *blocks, const KVMUserfaultOps *ops,
-                         Error **errp);
+                         bool async, Error **errp);
 
 /**
  * kvm_userfault_page_placed: end the exits for these pages
@@ -107,6 +147,23 @@ bool kvm_userfault_start(const GPtrArray *blocks, const KVMUserfaultOps *ops,
  * Context: any thread; takes no lock.
  */
 void kvm_userfault_page_placed(RAMBlock *rb, ram_addr_t offset, size_t length);
+
+/**
+ * kvm_userfault_page_ready: the page of an accepted exit is in place
+ * @accepted: from @accepted of KVMUserfaultOps; used once
+ *
+ * Context: any thread, the vCPU may run.  Does not wait for it.
+ */
+void kvm_userfault_page_ready(const KVMUserfaultAccepted *accepted);
+
+/**
+ * kvm_userfault_async_stats: what KVM did with a vCPU's accepted exits
+ * @cpu: the vCPU
+ * @stats: set; all 0 if its exits are not accepted
+ *
+ * Context: BQL held.
+ */
+void kvm_userfault_async_stats(CPUState *cpu, KVMUserfaultAsyncStats *stats);
 
 /**
  * kvm_userfault_guarded: would a vCPU's access to this page exit?

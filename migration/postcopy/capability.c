@@ -1,5 +1,5 @@
 /*
- * The capability postcopy-kvm-userfault
+ * The capabilities postcopy-kvm-userfault and postcopy-async-pf
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -14,27 +14,71 @@
 #include "migration/postcopy-ram.h"
 #include "capability.h"
 
-#define CAPABILITY MIGRATION_CAPABILITY_POSTCOPY_KVM_USERFAULT
+/* Capabilities whose default depends on the host */
+typedef struct HostCapability {
+    MigrationCapability cap;
+    bool (*supported)(Error **errp);
+    size_t property;            /* offset of an OnOffAuto in MigrationState */
+} HostCapability;
 
-bool migrate_postcopy_kvm_userfault(void)
+static const HostCapability kvm_userfault = {
+    .cap = MIGRATION_CAPABILITY_POSTCOPY_KVM_USERFAULT,
+    .supported = kvm_userfault_supported,
+    .property = offsetof(MigrationState, postcopy_properties.kvm_userfault),
+};
+
+static const HostCapability async_pf = {
+    .cap = MIGRATION_CAPABILITY_POSTCOPY_ASYNC_PF,
+    .supported = kvm_userfault_async_supported,
+    .property = offsetof(MigrationState, postcopy_properties.async_pf),
+};
+
+static const HostCapability *const host_caps[] = { &kvm_userfault, &async_pf };
+
+static OnOffAuto *host_cap_property(MigrationState *ms,
+                                    const HostCapability *of)
+{
+    return (OnOffAuto *)((char *)ms + of->property);
+}
+
+static bool host_cap_get(const HostCapability *of)
 {
     MigrationState *ms = migrate_get_current();
-    OnOffAuto *property = &ms->postcopy_properties.kvm_userfault;
-    bool *cap = &ms->capabilities[CAPABILITY];
+    OnOffAuto *property = host_cap_property(ms, of);
+    bool *cap = &ms->capabilities[of->cap];
 
     if (*property == ON_OFF_AUTO_AUTO) {
-        *cap = kvm_userfault_supported(NULL);
+        *cap = of->supported(NULL);
         *property = *cap ? ON_OFF_AUTO_ON : ON_OFF_AUTO_OFF;
     }
     return *cap;
 }
 
+bool migrate_postcopy_kvm_userfault(void)
+{
+    return host_cap_get(&kvm_userfault);
+}
+
+bool migrate_postcopy_async_pf(void)
+{
+    return host_cap_get(&async_pf);
+}
+
+void postcopy_capabilities_decide(void)
+{
+    for (int i = 0; i < ARRAY_SIZE(host_caps); i++) {
+        host_cap_get(host_caps[i]);
+    }
+}
+
 void postcopy_capability_init(MigrationState *ms)
 {
-    ms->capabilities[CAPABILITY] =
-        ms->postcopy_properties.kvm_userfault == ON_OFF_AUTO_ON;
+    for (int i = 0; i < ARRAY_SIZE(host_caps); i++) {
+        ms->capabilities[host_caps[i]->cap] =
+            *host_cap_property(ms, host_caps[i]) == ON_OFF_AUTO_ON;
+    }
     if (ms->capabilities[MIGRATION_CAPABILITY_POSTCOPY_RAM]) {
-        migrate_postcopy_kvm_userfault();
+        postcopy_capabilities_decide();
     }
 }
 
@@ -42,8 +86,9 @@ void postcopy_capability_set(const MigrationCapabilityStatusList *caps)
 {
     for (; caps; caps = caps->next) {
         switch (caps->value->capability) {
-        case CAPABILITY:
-            migrate_postcopy_kvm_userfault();
+        case MIGRATION_CAPABILITY_POSTCOPY_KVM_USERFAULT:
+        case MIGRATION_CAPABILITY_POSTCOPY_ASYNC_PF:
+            postcopy_capabilities_decide();
             break;
         case MIGRATION_CAPABILITY_POSTCOPY_RAM:
             /*
@@ -51,7 +96,7 @@ void postcopy_capability_set(const MigrationCapabilityStatusList *caps)
              * would be part of the downtime.
              */
             if (runstate_check(RUN_STATE_INMIGRATE)) {
-                migrate_postcopy_kvm_userfault();
+                postcopy_capabilities_decide();
             }
             break;
         default:
@@ -60,24 +105,36 @@ void postcopy_capability_set(const MigrationCapabilityStatusList *caps)
     }
 }
 
+static bool host_cap_check(const HostCapability *of, bool was, bool is,
+                           Error **errp)
+{
+    ERRP_GUARD();
+    const char *name = MigrationCapability_str(of->cap);
+    PostcopyState state = postcopy_state_get();
+
+    if (is != was &&
+        (state == POSTCOPY_INCOMING_LISTENING ||
+         state == POSTCOPY_INCOMING_RUNNING)) {
+        error_setg(errp, "Capability '%s' cannot be changed once post-copy has"
+                   " begun", name);
+        return false;
+    }
+    if (is && !was && !of->supported(errp)) {
+        error_prepend(errp, "Capability '%s' cannot be enabled: ", name);
+        return false;
+    }
+    return true;
+}
+
 bool postcopy_capability_check(const bool *old_caps, const bool *new_caps,
                                Error **errp)
 {
-    ERRP_GUARD();
-    PostcopyState state = postcopy_state_get();
+    for (int i = 0; i < ARRAY_SIZE(host_caps); i++) {
+        MigrationCapability cap = host_caps[i]->cap;
 
-    if (new_caps[CAPABILITY] != old_caps[CAPABILITY] &&
-        (state == POSTCOPY_INCOMING_LISTENING ||
-         state == POSTCOPY_INCOMING_RUNNING)) {
-        error_setg(errp, "Capability 'postcopy-kvm-userfault' cannot be changed"
-                   " once post-copy has begun");
-        return false;
-    }
-    if (new_caps[CAPABILITY] && !old_caps[CAPABILITY] &&
-        !kvm_userfault_supported(errp)) {
-        error_prepend(errp, "Capability 'postcopy-kvm-userfault' cannot be"
-                      " enabled: ");
-        return false;
+        if (!host_cap_check(host_caps[i], old_caps[cap], new_caps[cap], errp)) {
+            return false;
+        }
     }
     return true;
 }

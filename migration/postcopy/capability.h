@@ -1,5 +1,6 @@
 /*
- * The capability postcopy-kvm-userfault, and post-copy's properties
+ * The capabilities postcopy-kvm-userfault and postcopy-async-pf, and the
+ * properties of post-copy
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -15,6 +16,8 @@
 typedef struct PostcopyProperties {
     /* x-postcopy-kvm-userfault: the default of the capability */
     OnOffAuto kvm_userfault;
+    /* x-postcopy-async-pf: likewise */
+    OnOffAuto async_pf;
     /*
      * x-postcopy-pause-unconfirmed: pause the source, and do not start the
      * guest there, if the destination has not confirmed the end of post-copy,
@@ -33,12 +36,22 @@ typedef struct PostcopyProperties {
  */
 bool migrate_postcopy_kvm_userfault(void);
 
+/** migrate_postcopy_async_pf: likewise of postcopy-async-pf */
+bool migrate_postcopy_async_pf(void);
+
 /**
- * postcopy_capability_init: set the capability from the command line
- * @ms: its x-postcopy-kvm-userfault property decides
+ * postcopy_capabilities_decide: turn "auto" of both into on or off
  *
- * "auto" is on where the host supports it.  The first call of
- * migrate_postcopy_kvm_userfault() finds out.
+ * Context: BQL held.
+ */
+void postcopy_capabilities_decide(void);
+
+/**
+ * postcopy_capability_init: set the capabilities from the command line
+ * @ms: its properties decide
+ *
+ * "auto" is on where the host supports it.  The first call of a function above
+ * finds out.
  *
  * Context: BQL held, accelerator configured.
  */
@@ -55,7 +68,7 @@ void postcopy_capability_init(MigrationState *ms);
 void postcopy_capability_set(const MigrationCapabilityStatusList *caps);
 
 /**
- * postcopy_capability_check: may the capability change like this?
+ * postcopy_capability_check: may the capabilities change like this?
  * @old_caps: current capabilities
  * @new_caps: requested capabilities
  * @errp: says what the host does not support, or that it is too late

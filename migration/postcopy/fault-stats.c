@@ -105,6 +105,7 @@ static bool count_wait(FaultStats *of, PostcopyFaultKind kind, uint64_t ns)
     case POSTCOPY_FAULT_UFFD_VCPU:
         qatomic_add(&of->vcpu_blocked_ns, ns);
         /* fall through */
+    case POSTCOPY_FAULT_KVM_ACCEPTED:
     case POSTCOPY_FAULT_UFFD_ASYNC:
         qatomic_add(&of->guest_wait_ns, ns);
         return true;
@@ -131,6 +132,12 @@ void postcopy_fault_stats_interrupted(int cpu_index, PostcopyFaultKind kind,
                                       int64_t ns)
 {
     count_wait(stats_of(cpu_index), kind, MAX(ns, 0));
+}
+
+void postcopy_fault_stats_accepted(int cpu_index, int64_t ns)
+{
+    qatomic_add(&stats_of(cpu_index)->vcpu_blocked_ns, MAX(ns, 0));
+    postcopy_fault_stats_count(cpu_index, POSTCOPY_FAULT_KVM_ACCEPTED);
 }
 
 /* The sum over all threads; may include half of a concurrent update */
@@ -229,6 +236,7 @@ PostcopyFaultInfo *postcopy_fault_stats_query(void)
     info->kvm_exits = sum.count[POSTCOPY_FAULT_KVM] +
                       sum.count[POSTCOPY_FAULT_KVM_PRESENT];
     info->kvm_exits_present = sum.count[POSTCOPY_FAULT_KVM_PRESENT];
+    info->kvm_exits_accepted = sum.count[POSTCOPY_FAULT_KVM_ACCEPTED];
     info->userfaultfd_vcpu = sum.count[POSTCOPY_FAULT_UFFD_VCPU];
     info->userfaultfd_async = sum.count[POSTCOPY_FAULT_UFFD_ASYNC];
     info->userfaultfd_vcpu_host = sum.count[POSTCOPY_FAULT_UFFD_VCPU_HOST];
@@ -243,4 +251,17 @@ PostcopyFaultInfo *postcopy_fault_stats_query(void)
     info->latency_p99_ns = latency_percentile(latency, 99);
     info->latency = latency_list(latency);
     return info;
+}
+
+void postcopy_fault_stats_async(PostcopyFaultInfo *info, int cpu_index,
+                                const KVMUserfaultAsyncStats *async)
+{
+    info->async_told += async->told;
+    info->async_halts += async->halts;
+    for (PostcopyFaultVCPUList *v = info->vcpus; v; v = v->next) {
+        if (v->value->cpu_index == cpu_index) {
+            v->value->blocked_ns += async->halt_ns;
+            info->vcpu_blocked_ns += async->halt_ns;
+        }
+    }
 }

@@ -10,12 +10,15 @@
 #define MIGRATION_POSTCOPY_FAULT_STATS_H
 
 #include "qapi/qapi-types-migration.h"
+#include "system/kvm-userfault.h"
 
 typedef enum PostcopyFaultKind {
     /* A guest access caused an exit from KVM */
     POSTCOPY_FAULT_KVM,
     /* Likewise, but the page has arrived in the meantime */
     POSTCOPY_FAULT_KVM_PRESENT,
+    /* Likewise, and the vCPU goes on; counts as POSTCOPY_FAULT_KVM, too */
+    POSTCOPY_FAULT_KVM_ACCEPTED,
     /* Through userfaultfd, from a vCPU's thread, where KVM does not exit */
     POSTCOPY_FAULT_UFFD_VCPU,
     /* Through userfaultfd, from KVM's async page fault worker */
@@ -73,6 +76,26 @@ void postcopy_fault_stats_served(int cpu_index, PostcopyFaultKind kind,
  */
 void postcopy_fault_stats_interrupted(int cpu_index, PostcopyFaultKind kind,
                                       int64_t ns);
+
+/**
+ * postcopy_fault_stats_accepted: a vCPU goes on without the page
+ * @cpu_index: the vCPU
+ * @ns: nanoseconds for which its thread was held up before
+ *
+ * Counts the fault as POSTCOPY_FAULT_KVM_ACCEPTED.
+ */
+void postcopy_fault_stats_accepted(int cpu_index, int64_t ns);
+
+/**
+ * postcopy_fault_stats_async: add what KVM did with accepted faults
+ * @info: from postcopy_fault_stats_query()
+ * @cpu_index: the vCPU
+ * @async: of this vCPU
+ *
+ * The time for which KVM halted the vCPU counts as blocked.
+ */
+void postcopy_fault_stats_async(PostcopyFaultInfo *info, int cpu_index,
+                                const KVMUserfaultAsyncStats *async);
 
 /**
  * postcopy_fault_stats_query: the statistics of the last post-copy

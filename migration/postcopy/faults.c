@@ -32,8 +32,8 @@
 /*
  * There are two mechanisms by which QEMU notices that a page is missing:
  *
- *   - kvm-exits.c: the vCPU leaves KVM, requests the page from its own thread,
- *     and waits for it there.
+ *   - kvm-exits.c: the vCPU leaves KVM, and its own thread requests the page.
+ *     It waits for it there, or KVM accepts that it goes on.
  *   - userfaultfd.c: any other thread waits in the kernel.  The fault thread
  *     reads its fault from userfaultfd, enters it into the table, and requests
  *     the page in the same way.
@@ -47,17 +47,21 @@
  *     enter into the page's list         KVM bitmap: clear
  *   bucket unlock                        bucket lock
  *   request, if the first                  empty the page's list, wake all
- *   wait (-)                             bucket unlock
+ *   wait (-), or let KVM accept          bucket unlock
  *                                        one was from userfaultfd? wake there
+ *                                        some were accepted? tell KVM
  *
  * Either the vCPU sees the page in the receivedmap, or the receiver finds the
  * vCPU in the list: both look with the bucket locked, and the receiver sets
- * the receivedmap first.  A fault in userfaultfd is read sooner or later.
- * Whichever comes second, reading the fault or placing its page, wakes the
- * thread.  So the fault thread must wait for nothing but faults: not for the
- * stream, and not for a recovery.  (There is one exception, as upstream: it
- * waits for a recovery if it cannot place the zero page of a discarded page.)
- * If it ends on an error, pages are placed with a wake from then on.
+ * the receivedmap first.  Once KVM has accepted an exit, the vCPU enters that
+ * into the list in its own place.  If the page came before, the vCPU tells KVM.
+ *
+ * A fault in userfaultfd is read sooner or later.  Whichever comes second,
+ * reading the fault or placing its page, wakes the thread.  So the fault thread
+ * must wait for nothing but faults: not for the stream, and not for a recovery.
+ * (There is one exception, as upstream: it waits for a recovery if it cannot
+ * place the zero page of a discarded page.)  If it ends on an error, pages are
+ * placed with a wake from then on.
  *
  * A recovery repeats the requests of all pages in the table.  With
  * postcopy-preempt, post-copy ends only when they have arrived.
@@ -244,7 +248,8 @@ void postcopy_faults_start(MigrationIncomingState *mis)
     }
 
     foreach_not_ignored_block(collect_block, blocks);
-    if (!kvm_userfault_start(blocks, &postcopy_kvm_exits_ops, &err)) {
+    if (!kvm_userfault_start(blocks, &postcopy_kvm_exits_ops,
+                             migrate_postcopy_async_pf(), &err)) {
         warn_reportf_err(err, "vCPU page faults go through userfaultfd: ");
         return;
     }
@@ -321,6 +326,16 @@ void postcopy_faults_stop(void)
 
 void postcopy_faults_fill_info(MigrationInfo *info)
 {
+    KVMUserfaultAsyncStats async;
+    CPUState *cpu;
+
     info->postcopy_faults = postcopy_fault_stats_query();
+    if (info->postcopy_faults) {
+        CPU_FOREACH(cpu) {
+            kvm_userfault_async_stats(cpu, &async);
+            postcopy_fault_stats_async(info->postcopy_faults, cpu->cpu_index,
+                                       &async);
+        }
+    }
     postcopy_blocktime_fill_info(info);
 }

@@ -19,7 +19,11 @@ void postcopy_faults_print(Monitor *mon, const PostcopyFaultInfo *info)
     monitor_printf(mon, "postcopy faults served by: %s\n",
                    PostcopyFaultMechanism_str(info->mechanism));
     monitor_printf(mon, "postcopy kvm exits: %" PRIu64 " (present: %" PRIu64
-                   ")\n", info->kvm_exits, info->kvm_exits_present);
+                   ", accepted: %" PRIu64 ")\n", info->kvm_exits,
+                   info->kvm_exits_present, info->kvm_exits_accepted);
+    monitor_printf(mon, "postcopy async faults: guest told %" PRIu64
+                   ", halts %" PRIu64 "\n", info->async_told,
+                   info->async_halts);
     monitor_printf(mon, "postcopy userfaultfd faults: vcpu %" PRIu64
                    ", async %" PRIu64 ", vcpu host %" PRIu64 ", other %" PRIu64
                    "\n", info->userfaultfd_vcpu, info->userfaultfd_async,

@@ -1,8 +1,9 @@
 /*
  * Post-copy destination: vCPU faults that come as exits from KVM
  *
- * A vCPU that leaves KVM for a missing page requests it from its own thread,
- * and waits here until the page is in place or the vCPU is kicked.
+ * A vCPU that leaves KVM for a missing page requests it from its own thread.
+ * If KVM lets it, it then goes on without the page.  If not, it waits here
+ * until the page is in place or the vCPU is kicked.
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -30,6 +31,7 @@ typedef struct PostcopyVCPU {
     QemuEvent event;            /* set at the end of the fault, and by a kick */
     PostcopyWaiter waiter;      /* in use while the vCPU waits */
     void *host;                 /* the page */
+    bool requests;              /* this vCPU is the first that needs the page */
 } QEMU_ALIGNED(64) PostcopyVCPU; /* shares no cache line with another vCPU */
 
 /* By cpu_index; allocated once and never freed, as kicks come at any time */
@@ -42,7 +44,6 @@ static bool vcpu_begin(CPUState *cpu, RAMBlock *rb, ram_addr_t offset)
     PostcopyBucket *bucket;
     PostcopyPage *page;
     void *host;
-    bool first;
 
     offset = ROUND_DOWN(offset, qemu_ram_pagesize(rb));
     host = rb->host + offset;
@@ -57,6 +58,7 @@ static bool vcpu_begin(CPUState *cpu, RAMBlock *rb, ram_addr_t offset)
     }
 
     waiter->start_ns = get_clock();
+    waiter->cpu_index = cpu->cpu_index;
     waiter->over = false;
     vcpu->host = host;
     bucket = postcopy_waiters_bucket(host);
@@ -70,19 +72,54 @@ static bool vcpu_begin(CPUState *cpu, RAMBlock *rb, ram_addr_t offset)
             return false;
         }
         page = postcopy_waiters_page(bucket, rb, host);
-        first = !page->requested;
+        vcpu->requests = !page->requested;
         page->requested = true;
         QLIST_INSERT_HEAD(&page->waiters, waiter, next);
     }
     postcopy_fault_stats_count(cpu->cpu_index, POSTCOPY_FAULT_KVM);
     postcopy_blocktime_begin(cpu->cpu_index, host, waiter->start_ns);
-    trace_postcopy_fault_vcpu_begin(cpu->cpu_index, rb->idstr, offset, first);
+    trace_postcopy_fault_vcpu_begin(cpu->cpu_index, rb->idstr, offset,
+                                    vcpu->requests);
 
-    if (first) {
+    if (vcpu->requests) {
         postcopy_requests_push(rb, offset);
-        postcopy_requests_send();
     }
     return true;
+}
+
+static void vcpu_request(CPUState *cpu)
+{
+    if (vcpus[cpu->cpu_index].requests) {
+        postcopy_requests_send();
+    }
+}
+
+static void vcpu_accepted(CPUState *cpu, const KVMUserfaultAccepted *accepted)
+{
+    PostcopyVCPU *vcpu = &vcpus[cpu->cpu_index];
+    PostcopyWaiter *waiter = &vcpu->waiter;
+    bool pending;
+    int64_t now;
+
+    /*
+     * The page may have come since vcpu_begin(), unrequested or for another
+     * vCPU.  Its thread has found @waiter, and does not know that KVM must be
+     * told.
+     */
+    pending = postcopy_waiters_accept(postcopy_waiters_bucket(vcpu->host),
+                                      waiter, accepted);
+    now = get_clock();
+    postcopy_blocktime_end(cpu->cpu_index, vcpu->host, now);
+    postcopy_fault_stats_accepted(cpu->cpu_index, now - waiter->start_ns);
+    if (!pending) {
+        kvm_userfault_page_ready(accepted);
+        postcopy_fault_stats_served(cpu->cpu_index, POSTCOPY_FAULT_KVM_ACCEPTED,
+                                    now - waiter->start_ns);
+    }
+    trace_postcopy_fault_vcpu_accepted(cpu->cpu_index, pending);
+    if (vcpu->requests) {
+        postcopy_requests_send_later();
+    }
 }
 
 static bool vcpu_kicked(CPUState *cpu)
@@ -150,6 +187,8 @@ static void pages_missing(RAMBlock *rb, unsigned long *bitmap)
 const KVMUserfaultOps postcopy_kvm_exits_ops = {
     .missing = pages_missing,
     .begin = vcpu_begin,
+    .request = vcpu_request,
+    .accepted = vcpu_accepted,
     .wait = vcpu_wait,
     .kick = vcpu_kick,
 };

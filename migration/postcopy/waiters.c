@@ -57,8 +57,9 @@ PostcopyPage *postcopy_waiters_page(PostcopyBucket *bucket, RAMBlock *rb,
 }
 
 /*
- * End all faults of a page and free it.  Returns true if one of them came
- * through userfaultfd.  Called with the lock of the page's bucket held.
+ * End the faults of a page, except for those that KVM has accepted, and take
+ * the page out of the table, for page_ready().  Returns true if one of them
+ * came through userfaultfd.  Called with the lock of the page's bucket held.
  */
 static bool page_wake(PostcopyPage *page, int64_t now)
 {
@@ -66,6 +67,9 @@ static bool page_wake(PostcopyPage *page, int64_t now)
     bool userfaultfd = false;
 
     QLIST_FOREACH_SAFE(waiter, &page->waiters, next, tmp) {
+        if (waiter->kind == POSTCOPY_FAULT_KVM_ACCEPTED) {
+            continue;
+        }
         QLIST_REMOVE(waiter, next);
         if (waiter->event) {
             qatomic_set(&waiter->over, true);
@@ -79,18 +83,41 @@ static bool page_wake(PostcopyPage *page, int64_t now)
         }
     }
     QLIST_REMOVE(page, next);
-    g_free(page);
     return userfaultfd;
+}
+
+/*
+ * End the faults that KVM has accepted, and free the page.  Called without a
+ * lock: no other thread knows the page any more.
+ */
+static void page_ready(PostcopyPage *page, int64_t now)
+{
+    PostcopyWaiter *waiter, *tmp;
+
+    QLIST_FOREACH_SAFE(waiter, &page->waiters, next, tmp) {
+        kvm_userfault_page_ready(&waiter->accepted);
+        postcopy_fault_stats_served(waiter->cpu_index, waiter->kind,
+                                    now - waiter->start_ns);
+        g_free(waiter);
+    }
+    g_free(page);
 }
 
 bool postcopy_waiters_wake(void *host)
 {
     PostcopyBucket *bucket = postcopy_waiters_bucket(host);
+    int64_t now = get_clock();
     PostcopyPage *page;
+    bool userfaultfd;
 
-    QEMU_LOCK_GUARD(&bucket->lock);
-    page = page_find(bucket, host);
-    return page && page_wake(page, get_clock());
+    WITH_QEMU_LOCK_GUARD(&bucket->lock) {
+        page = page_find(bucket, host);
+        userfaultfd = page && page_wake(page, now);
+    }
+    if (page) {
+        page_ready(page, now);
+    }
+    return userfaultfd;
 }
 
 bool postcopy_waiters_leave(PostcopyBucket *bucket, PostcopyWaiter *waiter)
@@ -103,14 +130,42 @@ bool postcopy_waiters_leave(PostcopyBucket *bucket, PostcopyWaiter *waiter)
     return waiter->over;
 }
 
+bool postcopy_waiters_accept(PostcopyBucket *bucket, PostcopyWaiter *waiter,
+                             const KVMUserfaultAccepted *accepted)
+{
+    PostcopyWaiter *instead = g_new0(PostcopyWaiter, 1);
+
+    instead->kind = POSTCOPY_FAULT_KVM_ACCEPTED;
+    instead->cpu_index = waiter->cpu_index;
+    instead->start_ns = waiter->start_ns;
+    instead->accepted = *accepted;
+
+    WITH_QEMU_LOCK_GUARD(&bucket->lock) {
+        if (!waiter->over) {
+            QLIST_INSERT_AFTER(waiter, instead, next);
+            QLIST_REMOVE(waiter, next);
+            return true;
+        }
+    }
+    g_free(instead);
+    return false;
+}
+
 void postcopy_waiters_wake_all(void)
 {
+    QLIST_HEAD(, PostcopyPage) pages;
     PostcopyPage *page, *tmp;
 
     for (unsigned i = 0; i < BUCKETS; i++) {
-        QEMU_LOCK_GUARD(&buckets[i].lock);
-        QLIST_FOREACH_SAFE(page, &buckets[i].pages, next, tmp) {
-            page_wake(page, get_clock());
+        QLIST_INIT(&pages);
+        WITH_QEMU_LOCK_GUARD(&buckets[i].lock) {
+            QLIST_FOREACH_SAFE(page, &buckets[i].pages, next, tmp) {
+                page_wake(page, get_clock());
+                QLIST_INSERT_HEAD(&pages, page, next);
+            }
+        }
+        QLIST_FOREACH_SAFE(page, &pages, next, tmp) {
+            page_ready(page, get_clock());
         }
     }
 }

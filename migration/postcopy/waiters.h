@@ -13,6 +13,7 @@
 #include "exec/cpu-common.h"
 #include "qemu/queue.h"
 #include "qemu/thread.h"
+#include "system/kvm-userfault.h"
 #include "fault-stats.h"
 
 /* A thread that waits for a page */
@@ -21,7 +22,9 @@ typedef struct PostcopyWaiter {
     int cpu_index;              /* the vCPU whose thread faulted, or -1 */
     int64_t start_ns;
     uint32_t ptid;              /* if the fault came through userfaultfd */
-    QemuEvent *event;           /* if it waits in QEMU; NULL: in the kernel */
+    /* A vCPU that goes on without the page, if of that kind */
+    KVMUserfaultAccepted accepted;
+    QemuEvent *event;           /* if it waits in QEMU; NULL: it does not */
     bool over;                  /* written under the bucket's lock */
     QLIST_ENTRY(PostcopyWaiter) next;
 } PostcopyWaiter;
@@ -63,7 +66,8 @@ PostcopyPage *postcopy_waiters_page(PostcopyBucket *bucket, RAMBlock *rb,
  * postcopy_waiters_wake: end all faults of a page
  * @host: its first byte
  *
- * Wakes the threads that wait in QEMU, and removes the page.
+ * Wakes the threads that wait in QEMU, tells KVM about vCPUs that went on, and
+ * removes the page.
  *
  * Context: any thread; takes the lock of the page's bucket.
  * Returns: true if a thread waits for the page in userfaultfd, and its fault
@@ -83,7 +87,23 @@ bool postcopy_waiters_wake(void *host);
  */
 bool postcopy_waiters_leave(PostcopyBucket *bucket, PostcopyWaiter *waiter);
 
-/** postcopy_waiters_wake_all: end all faults of all pages */
+/**
+ * postcopy_waiters_accept: stop waiting, as the vCPU goes on without the page
+ * @bucket: of the page
+ * @waiter: a waiter with an event, in the page's list
+ * @accepted: the exit
+ *
+ * A waiter of kind POSTCOPY_FAULT_KVM_ACCEPTED takes the place of @waiter.  No
+ * other thread uses @waiter after this returns.
+ *
+ * Context: the thread that waited; takes the lock of @bucket.
+ * Returns: false if the fault is over; kvm_userfault_page_ready() is then left
+ * to the caller.
+ */
+bool postcopy_waiters_accept(PostcopyBucket *bucket, PostcopyWaiter *waiter,
+                             const KVMUserfaultAccepted *accepted);
+
+/** postcopy_waiters_wake_all: postcopy_waiters_wake() for all pages */
 void postcopy_waiters_wake_all(void);
 
 /**

@@ -71,6 +71,28 @@ static void test_count(void)
     g_assert_cmpint(info->vcpus->next->value->blocked_ns, ==, 1003);
     qapi_free_PostcopyFaultInfo(info);
 
+    /* A vCPU that goes on is held up only until then */
+    postcopy_fault_stats_reset(POSTCOPY_FAULT_MECHANISM_KVM_USERFAULT);
+    postcopy_fault_stats_count(1, POSTCOPY_FAULT_KVM);
+    postcopy_fault_stats_accepted(1, 30);
+    postcopy_fault_stats_served(1, POSTCOPY_FAULT_KVM_ACCEPTED, 5000);
+    info = query();
+    g_assert_cmpint(info->kvm_exits, ==, 1);
+    g_assert_cmpint(info->kvm_exits_accepted, ==, 1);
+    g_assert_cmpint(info->vcpu_blocked_ns, ==, 30);
+    g_assert_cmpint(info->guest_wait_ns, ==, 5000);
+    g_assert_cmpint(info->latency_p50_ns, >=, 4096);
+    /* KVM has halted it.  The other one has other faults of a vCPU before. */
+    postcopy_fault_stats_async(info, 1, &(KVMUserfaultAsyncStats) {
+        .told = 2, .halts = 3, .halt_ns = 400 });
+    postcopy_fault_stats_async(info, 2, &(KVMUserfaultAsyncStats) {
+        .told = 5, .halts = 1, .halt_ns = 1000 });
+    g_assert_cmpint(info->async_told, ==, 7);
+    g_assert_cmpint(info->async_halts, ==, 4);
+    g_assert_cmpint(info->vcpu_blocked_ns, ==, 430);
+    g_assert_cmpint(info->vcpus->value->blocked_ns, ==, 430);
+    qapi_free_PostcopyFaultInfo(info);
+
     /* The next post-copy begins at 0 */
     postcopy_fault_stats_reset(POSTCOPY_FAULT_MECHANISM_USERFAULTFD);
     info = query();
