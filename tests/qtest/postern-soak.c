@@ -161,12 +161,13 @@ static bool summary(unsigned tours, unsigned failed)
 {
     printf("%u tours, %u failed; %u migrations, %u of them completed in "
            "post-copy, %u kept by the source as planned, %u not confirmed; "
-           "%u troubles, %u recoveries; %" PRIu64 " faults by KVM exits; "
-           "%" PRIu64 " words checked, %" PRIu64 " corrupted\n",
+           "%u troubles, %u recoveries; %" PRIu64 " faults by KVM exits, "
+           "%" PRIu64 " accepted, guests told %" PRIu64 " times, vCPUs halted %"
+           PRIu64 "; %" PRIu64 " words checked, %" PRIu64 " corrupted\n",
            tours, failed, counts->migrations, counts->postcopies,
            counts->kept, counts->unconfirmed, counts->troubles,
-           counts->recoveries, counts->kvm_exits, counts->words,
-           counts->corrupted);
+           counts->recoveries, counts->kvm_exits, counts->accepted,
+           counts->told, counts->halts, counts->words, counts->corrupted);
     if (!counts->postcopies) {
         fprintf(stderr, "postern-soak: no post-copy at all\n");
     }

@@ -3,8 +3,8 @@
  *
  * The guest is that of migration-test: a boot sector that walks through
  * 100 MiB and increments a byte in each page, so that lost and stale pages are
- * found (walker.h).  The group memory-users boots Linux instead; environment
- * variables say where it is.  Run this in the testbed.
+ * found (walker.h).  The groups async-pf and memory-users boot Linux
+ * instead; environment variables say where it is.  Run this in the testbed.
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -29,6 +29,7 @@ int main(int argc, char **argv)
         return 1;
     }
 
+    add_async_pf_cases();
     add_capability_cases(env);
     add_postcopy_cases();
     add_memory_backends_cases();

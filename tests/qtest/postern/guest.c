@@ -215,6 +215,7 @@ bool postern_guest_tell(PosternVM *vm, unsigned timeout_s, uint64_t stop,
     waits->wait_us = field(line, "wait_us");
     waits->p50_us = field(line, "p50_us");
     waits->p99_us = field(line, "p99_us");
+    waits->work = field(line, "work");
     qtest_writel(vm->qts, stop, 0);
     return true;
 }

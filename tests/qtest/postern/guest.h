@@ -79,6 +79,7 @@ bool postern_guest_walk(PosternVM *vm, unsigned timeout_s, uint64_t *pages,
  * @wait_us: the sum of their times, in microseconds
  * @p50_us: the median of their times
  * @p99_us: the 99th percentile of their times
+ * @work: how far the guest's other threads counted; with "postern.work="
  *
  * An operation uses two words in different places.
  */
@@ -89,6 +90,7 @@ typedef struct PosternGuestWaits {
     uint64_t wait_us;
     uint64_t p50_us;
     uint64_t p99_us;
+    uint64_t work;
 } PosternGuestWaits;
 
 /**

@@ -41,6 +41,10 @@ static bool prepare_destination(PosternVM *dst, const char *uri,
                         options->kvm_userfault == ON_OFF_AUTO_ON, errp)) {
         return false;
     }
+    if (options->no_async_pf &&
+        !set_capability(dst, "postcopy-async-pf", false, errp)) {
+        return false;
+    }
     return postern_vm_run(dst, errp,
                           "{ 'execute': 'migrate-incoming',"
                           "  'arguments': { 'uri': %s,"
@@ -239,6 +243,9 @@ static bool read_destination(PosternVM *dst, PosternMigrateStats *stats,
         g_str_equal(qdict_get_str(faults, "mechanism"), "kvm-userfault");
     stats->kvm_exits = number(faults, "kvm-exits");
     stats->kvm_exits_present = number(faults, "kvm-exits-present");
+    stats->kvm_exits_accepted = number(faults, "kvm-exits-accepted");
+    stats->async_told = number(faults, "async-told");
+    stats->async_halts = number(faults, "async-halts");
     stats->userfaultfd_vcpu = number(faults, "userfaultfd-vcpu");
     stats->userfaultfd_async = number(faults, "userfaultfd-async");
     stats->userfaultfd_vcpu_host = number(faults, "userfaultfd-vcpu-host");

@@ -16,6 +16,7 @@
  * @relay_socket: the source's path to @socket; @socket when NULL
  * @kvm_userfault: capability postcopy-kvm-userfault on the destination; AUTO
  *                 leaves QEMU's default
+ * @no_async_pf: turn postcopy-async-pf off on the destination
  * @preempt: capability postcopy-preempt on both sides
  * @max_bandwidth: limit before post-copy, in bytes a second, 0 for QEMU's own
  * @precopy_bytes: start post-copy when that much was sent; the destination then
@@ -30,6 +31,7 @@ typedef struct PosternMigrateOptions {
     unsigned port;
     const char *relay_socket;
     OnOffAuto kvm_userfault;
+    bool no_async_pf;
     bool preempt;
     uint64_t max_bandwidth;
     uint64_t precopy_bytes;
@@ -50,6 +52,9 @@ typedef struct PosternMigrateStats {
     bool mechanism_is_kvm;
     uint64_t kvm_exits;
     uint64_t kvm_exits_present;
+    uint64_t kvm_exits_accepted;
+    uint64_t async_told;
+    uint64_t async_halts;
     uint64_t userfaultfd_vcpu;
     uint64_t userfaultfd_async;
     uint64_t userfaultfd_vcpu_host;

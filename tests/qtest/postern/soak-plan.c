@@ -29,6 +29,9 @@ static const struct {
       " -numa node,memdev=m0 -numa node,memdev=m1", 2 },
 };
 
+/* The emulated host has their features */
+static const char * const cpus[] = { NULL, NULL, "qemu64", "kvm64" };
+
 static const char * const trouble_names[] = {
     [TROUBLE_CUT] = "cut",
     [TROUBLE_CUT_PREEMPT] = "cut-preempt",
@@ -91,6 +94,12 @@ void postern_soak_plan(PosternTour *tour, uint32_t seed, unsigned number)
     for (unsigned i = 0; i < tour->nlegs; i++) {
         plan_leg(&tour->legs[i], rand);
     }
+    /* Last, so that older seeds still plan the same tours */
+    tour->cpu = cpus[g_rand_int_range(rand, 0, ARRAY_SIZE(cpus))];
+    tour->no_kvmapf = one_in(rand, 3);
+    for (unsigned i = 0; i < tour->nlegs; i++) {
+        tour->legs[i].async_pf = !one_in(rand, 4);
+    }
     g_rand_free(rand);
 }
 
@@ -144,9 +153,11 @@ bool postern_soak_narrow(PosternTour *tour, const char *backend,
 
 char *postern_soak_describe(const PosternTour *tour)
 {
-    return g_strdup_printf("%u MiB %s, %u vCPUs, %u%% used, rest %u us",
+    return g_strdup_printf("%u MiB %s, %u vCPUs (%s)%s, %u%% used, rest %u us",
                            tour->memory_mib, backends[tour->backend].name,
-                           tour->vcpus, tour->percent, tour->rest_us);
+                           tour->vcpus, tour->cpu ?: "host",
+                           tour->no_kvmapf ? " no-kvmapf" : "",
+                           tour->percent, tour->rest_us);
 }
 
 char *postern_soak_describe_leg(const PosternLeg *leg)
@@ -154,6 +165,9 @@ char *postern_soak_describe_leg(const PosternLeg *leg)
     GString *text = g_string_new(leg->kvm_userfault ? "kvm-userfault" :
                                                       "userfaultfd");
 
+    if (leg->kvm_userfault && !leg->async_pf) {
+        g_string_append(text, ", no async-pf");
+    }
     if (leg->preempt) {
         g_string_append(text, ", preempt");
     }

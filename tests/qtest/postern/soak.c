@@ -316,6 +316,7 @@ static Verdict travel(Journey *j, Error **errp)
     PosternMigrateOptions options = {
         .socket = to,
         .relay_socket = from,
+        .no_async_pf = !j->leg->async_pf,
         .kvm_userfault = j->leg->kvm_userfault ? ON_OFF_AUTO_ON
                                                : ON_OFF_AUTO_OFF,
         .preempt = j->leg->preempt,
@@ -383,10 +384,15 @@ static bool count_exits(Journey *j, Error **errp)
     QDict *faults = info ? qdict_get_qdict(info, "postcopy-faults") : NULL;
     const char *wanted = j->leg->kvm_userfault ? "kvm-userfault"
                                                : "userfaultfd";
+    uint64_t accepted = 0;
     bool ok = info != NULL;
 
     if (faults) {
+        accepted = qdict_get_int(faults, "kvm-exits-accepted");
         j->counts->kvm_exits += qdict_get_int(faults, "kvm-exits");
+        j->counts->accepted += accepted;
+        j->counts->told += qdict_get_int(faults, "async-told");
+        j->counts->halts += qdict_get_int(faults, "async-halts");
     }
     if (info && j->switched && !faults) {
         error_setg(errp, "QEMU reports no statistics of faults");
@@ -394,6 +400,9 @@ static bool count_exits(Journey *j, Error **errp)
     } else if (faults &&
                !g_str_equal(qdict_get_str(faults, "mechanism"), wanted)) {
         error_setg(errp, "QEMU used the other mechanism");
+        ok = false;
+    } else if (accepted && !j->leg->async_pf) {
+        error_setg(errp, "vCPUs went on without their pages");
         ok = false;
     }
     qobject_unref(info);
@@ -480,13 +489,14 @@ bool postern_soak_run(const PosternTour *tour, const PosternVMConfig *config,
     PosternVMConfig own = *config;
     g_autofree char *arguments = postern_soak_arguments(tour);
     g_autofree char *append =
-        g_strdup_printf("postern.percent=%u postern.rest=%u", tour->percent,
-                        tour->rest_us);
+        g_strdup_printf("postern.percent=%u postern.rest=%u%s", tour->percent,
+                        tour->rest_us, tour->no_kvmapf ? " no-kvmapf" : "");
     PosternVM *vm;
     uint64_t words;
 
     own.memory_mib = tour->memory_mib;
     own.vcpus = tour->vcpus;
+    own.cpu = tour->cpu;
     own.extra_args = arguments;
     own.append = append;
 

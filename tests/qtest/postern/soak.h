@@ -30,6 +30,7 @@ typedef enum PosternTrouble {
 /**
  * struct PosternLeg - one migration of a tour
  * @kvm_userfault: capability postcopy-kvm-userfault
+ * @async_pf: capability postcopy-async-pf
  * @preempt: capability postcopy-preempt
  * @cut_precopy: the network breaks before post-copy, so that migration fails
  * @precopy_percent: post-copy begins when this part of memory was sent
@@ -39,6 +40,7 @@ typedef enum PosternTrouble {
  */
 typedef struct PosternLeg {
     bool kvm_userfault;
+    bool async_pf;
     bool preempt;
     bool cut_precopy;
     unsigned precopy_percent;
@@ -60,6 +62,8 @@ typedef struct PosternTour {
     unsigned backend;           /* of the guest's memory, see soak-plan.c */
     unsigned percent;           /* part of its memory that the guest uses */
     unsigned rest_us;           /* pause of the guest after 64 operations */
+    const char *cpu;            /* CPU model; NULL: the host's */
+    bool no_kvmapf;             /* the guest ignores async page faults */
     unsigned nlegs;
     PosternLeg legs[POSTERN_SOAK_LEGS_MAX];
 } PosternTour;
@@ -73,6 +77,9 @@ typedef struct PosternTour {
  * @troubles: troubles
  * @recoveries: recoveries
  * @kvm_exits: sum of kvm-exits in query-migrate's postcopy-faults
+ * @accepted: likewise of kvm-exits-accepted
+ * @told: likewise of async-told
+ * @halts: likewise of async-halts
  * @words: words that were checked in sweeps
  * @corrupted: words that were wrong
  * @step: the current step, for a message if it hangs
@@ -85,6 +92,9 @@ typedef struct PosternSoakCounts {
     unsigned troubles;
     unsigned recoveries;
     uint64_t kvm_exits;
+    uint64_t accepted;
+    uint64_t told;
+    uint64_t halts;
     uint64_t words;
     uint64_t corrupted;
     char step[160];

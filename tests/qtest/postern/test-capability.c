@@ -1,5 +1,6 @@
 /*
- * postern-test: the capability postcopy-kvm-userfault, and what the host allows
+ * postern-test: the capabilities postcopy-kvm-userfault and postcopy-async-pf,
+ * and what the host allows
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -14,7 +15,9 @@
 #include "qobject/qlist.h"
 #include "test-util.h"
 
-static bool get_capability(QTestState *who)
+#define ASYNC_PF "postcopy-async-pf"
+
+static bool get_named(QTestState *who, const char *name)
 {
     QDict *rsp = qtest_qmp(who, "{ 'execute': 'query-migrate-capabilities' }");
     const QListEntry *entry;
@@ -23,13 +26,18 @@ static bool get_capability(QTestState *who)
     QLIST_FOREACH_ENTRY(qdict_get_qlist(rsp, "return"), entry) {
         QDict *cap = qobject_to(QDict, qlist_entry_obj(entry));
 
-        if (g_str_equal(qdict_get_str(cap, "capability"), CAPABILITY)) {
+        if (g_str_equal(qdict_get_str(cap, "capability"), name)) {
             state = qdict_get_bool(cap, "state");
         }
     }
     qobject_unref(rsp);
     g_assert_cmpint(state, !=, -1);
     return state;
+}
+
+static bool get_capability(QTestState *who)
+{
+    return get_named(who, CAPABILITY);
 }
 
 static char *read_text(const char *path)
@@ -134,13 +142,31 @@ static void test_capability_off(void)
     qtest_quit(to);
 }
 
-/* Check that the capability cannot be set to @state, and that QEMU says why */
-static void assert_refused(QTestState *who, bool state, const char *reason)
+/* postcopy-async-pf has its own property, and the same defaults */
+static void test_capability_async_pf(void)
+{
+    QTestState *to = start_incoming("");
+
+    g_assert(get_named(to, ASYNC_PF) == host_has_async_pf());
+    migrate_set_capability(to, ASYNC_PF, false);
+    g_assert_false(get_named(to, ASYNC_PF));
+    g_assert_true(get_capability(to));
+    qtest_quit(to);
+
+    to = start_incoming("-global migration.x-" ASYNC_PF "=off");
+    g_assert_false(get_named(to, ASYNC_PF));
+    g_assert_true(get_capability(to));
+    qtest_quit(to);
+}
+
+/* Check that a capability cannot be set to @state, and that QEMU says why */
+static void assert_refused(QTestState *who, const char *name, bool state,
+                           const char *reason)
 {
     QDict *rsp = qtest_qmp(who, "{ 'execute': 'migrate-set-capabilities',"
                            "  'arguments': { 'capabilities': ["
-                           "    { 'capability': '" CAPABILITY "',"
-                           "      'state': %i } ] } }", state);
+                           "    { 'capability': %s, 'state': %i } ] } }",
+                           name, state);
     const char *desc;
 
     g_assert_true(qdict_haskey(rsp, "error"));
@@ -148,7 +174,7 @@ static void assert_refused(QTestState *who, bool state, const char *reason)
     g_test_message("%s", desc);
     g_assert_nonnull(strstr(desc, reason));
     qobject_unref(rsp);
-    g_assert(get_capability(who) == !state);
+    g_assert(get_named(who, name) == !state);
 }
 
 static void test_capability_refused_kernel(void)
@@ -156,7 +182,11 @@ static void test_capability_refused_kernel(void)
     QTestState *to = start_incoming("");
 
     g_assert_false(get_capability(to));
-    assert_refused(to, true, "the host kernel does not support KVM userfault");
+    g_assert_false(get_named(to, ASYNC_PF));
+    assert_refused(to, CAPABILITY, true,
+                   "the host kernel does not support KVM userfault");
+    assert_refused(to, ASYNC_PF, true,
+                   "the host kernel does not support asynchronous page faults");
     qtest_quit(to);
 }
 
@@ -164,11 +194,12 @@ static void test_capability_refused_tcg(void)
 {
     QTestState *to = qtest_init("-accel tcg -machine none");
 
-    assert_refused(to, true, "needs the KVM accelerator");
+    assert_refused(to, CAPABILITY, true, "needs the KVM accelerator");
+    assert_refused(to, ASYNC_PF, true, "needs the KVM accelerator");
     qtest_quit(to);
 }
 
-/* In post-copy, the capability cannot be changed any more */
+/* In post-copy, the capabilities cannot be changed any more */
 static void test_capability_too_late(void)
 {
     QTestState *from, *to;
@@ -177,7 +208,9 @@ static void test_capability_too_late(void)
         return;
     }
     migrate_set_capability(to, CAPABILITY, true);
-    assert_refused(to, false, "once post-copy has begun");
+    assert_refused(to, CAPABILITY, false, "once post-copy has begun");
+    assert_refused(to, ASYNC_PF, !get_named(to, ASYNC_PF),
+                   "once post-copy has begun");
     finish(from, to, true);
 }
 
@@ -277,6 +310,8 @@ void add_capability_cases(MigrationTestEnv *env)
     } else {
         migration_test_add("/postern/capability/on", test_capability_on);
         migration_test_add("/postern/capability/off", test_capability_off);
+        migration_test_add("/postern/capability/async-pf",
+                           test_capability_async_pf);
         migration_test_add("/postern/capability/too-late",
                            test_capability_too_late);
     }

@@ -15,134 +15,13 @@
 #include "qemu/units.h"
 #include "qapi/error.h"
 #include "qobject/qdict.h"
-#include "guest.h"
-#include "migrate.h"
 #include "migration/migration-qmp.h"
 #include "migration/migration-util.h"
 #include "ping.h"
 #include "test-util.h"
+#include "trip.h"
 
-enum {
-    TIMEOUT_S = 300,            /* also for a QEMU with sanitizers */
-    MEMORY_MIB = 128,
-    DISK_MIB = 16,
-};
-
-typedef enum Side { SOURCE, DESTINATION, SIDES } Side;
-
-static const char * const side_names[SIDES] = { "source", "destination" };
-
-/* A migration of a guest that was booted for it */
-typedef struct Trip {
-    PosternVMConfig configs[SIDES];
-    PosternVM *vms[SIDES];
-    PosternMigrateOptions options;
-    char *arguments[SIDES];
-    char *messages;
-    char *socket;
-    int memory_mib;             /* 0: MEMORY_MIB */
-    bool upstream_way;          /* userfaultfd alone, with postcopy-preempt */
-} Trip;
-
-static char *own_path(const char *name, Side side)
-{
-    return g_strdup_printf("%s/%s-%s", migration_get_env()->tmpfs, name,
-                           side_names[side]);
-}
-
-static const char *from_environment(const char *name)
-{
-    const char *value = g_getenv(name);
-
-    if (!value) {
-        g_error("%s is not set; see the test in Postern's meson.build", name);
-    }
-    return value;
-}
-
-/* Takes ownership of the arguments for QEMU */
-static void trip_boot(Trip *trip, char *source, char *destination,
-                      const char *append)
-{
-    trip->arguments[SOURCE] = source;
-    trip->arguments[DESTINATION] = destination;
-    if (!trip->messages) {
-        trip->messages = watch_messages();
-    }
-    for (Side side = 0; side < SIDES; side++) {
-        trip->configs[side] = (PosternVMConfig) {
-            .kernel = from_environment("POSTERN_KERNEL"),
-            .initrd = from_environment("POSTERN_GUEST"),
-            .extra_args = trip->arguments[side],
-            .append = append,
-            .log = trip->messages,
-            .memory_mib = trip->memory_mib ?: MEMORY_MIB,
-            .vcpus = 1,
-        };
-    }
-    trip->vms[SOURCE] = postern_vm_start(side_names[SOURCE],
-                                         &trip->configs[SOURCE], false,
-                                         &error_abort);
-    postern_guest_wait_ready(trip->vms[SOURCE], TIMEOUT_S, NULL, &error_abort);
-}
-
-/*
- * Switch to post-copy at once, with nearly all memory on the source.  Pages
- * that are not requested arrive slowly, so post-copy continues until
- * trip_end().
- */
-static void trip_switch(Trip *trip)
-{
-    trip->socket = g_strdup_printf("%s/migration", migration_get_env()->tmpfs);
-    trip->options = (PosternMigrateOptions) {
-        .socket = trip->socket,
-        .kvm_userfault = trip->upstream_way ? ON_OFF_AUTO_OFF : ON_OFF_AUTO_ON,
-        .preempt = trip->upstream_way,
-        .max_bandwidth = 4 * MiB,
-        /*
-         * QEMU checks the limit after it has flushed a buffer.  That is 32
-         * pages every 0.1 s, or some thousands of zero pages.
-         */
-        .postcopy_bandwidth = 10,
-        .timeout_s = TIMEOUT_S,
-    };
-    trip->vms[DESTINATION] = postern_vm_start(side_names[DESTINATION],
-                                              &trip->configs[DESTINATION],
-                                              true, &error_abort);
-    postern_migrate_to_postcopy(trip->vms[SOURCE], trip->vms[DESTINATION],
-                                &trip->options, &error_abort);
-    wait_for_guest_faults(trip->vms[DESTINATION]->qts, 20);
-}
-
-/* Complete the migration, and check that no word of the guest is wrong */
-static void trip_end(Trip *trip)
-{
-    PosternVM *dst = trip->vms[DESTINATION];
-    PosternMigrateStats stats;
-    uint64_t bad;
-
-    /* The test has done everything in the middle of post-copy */
-    wait_for_migration_status(dst->qts, "postcopy-active",
-                              (const char * []) { "completed", NULL });
-    migrate_set_parameter_int(trip->vms[SOURCE]->qts, "max-postcopy-bandwidth",
-                              0);
-    postern_migrate_complete(trip->vms[SOURCE], dst, &trip->options, &stats,
-                             &error_abort);
-    g_assert_cmpint(stats.mechanism_is_kvm, ==, !trip->upstream_way);
-    g_assert_cmpint(stats.kvm_exits > 0, ==, !trip->upstream_way);
-    g_assert_cmpint(stats.userfaultfd_vcpu > 0, ==, trip->upstream_way);
-    postern_guest_wait_alive(dst, 500, TIMEOUT_S, &error_abort);
-    postern_guest_sweep(dst, TIMEOUT_S, &bad, &error_abort);
-    g_assert_cmpuint(bad, ==, 0);
-    for (Side side = 0; side < SIDES; side++) {
-        postern_vm_stop(trip->vms[side]);
-        g_free(trip->arguments[side]);
-    }
-    unlink(trip->messages);
-    unlink(trip->socket);
-    g_free(trip->messages);
-    g_free(trip->socket);
-}
+enum { DISK_MIB = 16 };
 
 /*
  * The guest's kernel plugs memory while it boots, and the program uses it, too
@@ -272,14 +151,14 @@ static void backend_start(Backend *backend, Side side, const char *disk,
                           const char *messages)
 {
     const char *argv[] = {
-        from_environment("POSTERN_VHOST_USER_BLK"), "--socket-path", NULL,
+        trip_environment("POSTERN_VHOST_USER_BLK"), "--socket-path", NULL,
         "--blk-file", disk, NULL,
     };
     int fd = open(messages, O_WRONLY | O_APPEND | O_CLOEXEC);
     g_autoptr(GError) err = NULL;
 
     g_assert_cmpint(fd, >=, 0);
-    backend->socket = own_path("disk", side);
+    backend->socket = trip_own_path("disk", side);
     argv[2] = backend->socket;
     g_spawn_async_with_fds(NULL, (char **)argv, NULL,
                            G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL,
@@ -371,7 +250,7 @@ static void disk_trip_begin(DiskTrip *dt)
 
     dt->trip.messages = watch_messages();
     dt->disk = g_strdup("/dev/shm/postern-disk-XXXXXX");
-    dt->trace = own_path("trace", DESTINATION);
+    dt->trace = trip_own_path("trace", DESTINATION);
     fd = g_mkstemp(dt->disk);
     g_assert_cmpint(fd, >=, 0);
     g_assert_cmpint(ftruncate(fd, DISK_MIB * MiB), ==, 0);

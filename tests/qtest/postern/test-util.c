@@ -33,6 +33,11 @@ bool host_has_userfault(void)
     return host_has(KVM_CAP_USERFAULT);
 }
 
+bool host_has_async_pf(void)
+{
+    return host_has(KVM_CAP_ASYNC_PF_USERFAULT);
+}
+
 bool host_has_memory_regions(void)
 {
     return host_has(KVM_CAP_MEMORY_REGIONS);

@@ -56,6 +56,9 @@ typedef enum Setting { DEFAULT, ON, OFF } Setting;
 /** host_has_userfault: does this host support KVM userfault? */
 bool host_has_userfault(void);
 
+/** host_has_async_pf: can exits of KVM userfault be accepted? */
+bool host_has_async_pf(void);
+
 /** host_has_memory_regions: does its KVM support lists of memslot changes? */
 bool host_has_memory_regions(void);
 
@@ -161,6 +164,7 @@ void finish_alone(QTestState *from, QTestState *to);
 void wait_for_dirty_rate(QTestState *who);
 
 /* The groups of cases */
+void add_async_pf_cases(void);
 void add_capability_cases(MigrationTestEnv *env);
 void add_completion_errors_cases(void);
 void add_memory_backends_cases(void);

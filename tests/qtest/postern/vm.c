@@ -28,11 +28,12 @@ static char *qemu_arguments(const PosternVMConfig *config, bool incoming,
     g_autofree char *log = g_shell_quote(config->log ?: "/dev/fd/2");
 
     return g_strdup_printf(
-        "-machine q35 -accel %s -cpu %s -smp %u -m %u "
+        "-machine %s -accel %s -cpu %s -smp %u -m %u "
         "-nodefaults -no-user-config -no-reboot -action shutdown=pause "
         "-chardev socket,id=console,fd=%d -serial chardev:console "
         "-kernel %s -initrd %s -append '" KERNEL_ARGS " %s' %s %s 2>>%s",
-        accel, g_str_equal(accel, "kvm") ? "host" : "max",
+        config->machine ?: "q35", accel,
+        config->cpu ?: g_str_equal(accel, "kvm") ? "host" : "max",
         config->vcpus, config->memory_mib, console, kernel, initrd,
         config->append ?: "", incoming ? "-incoming defer" : "",
         config->extra_args ?: "", log);

@@ -14,6 +14,8 @@
  * @kernel: file with the guest's kernel
  * @initrd: file with the guest's initramfs
  * @accel: accelerator, "kvm" when NULL
+ * @machine: machine type, "q35" when NULL
+ * @cpu: CPU model, "host" with KVM and else "max" when NULL
  * @extra_args: further QEMU arguments, or NULL
  * @append: further words of the guest kernel's command line, or NULL
  * @log: file to which QEMU's messages are appended; our stderr when NULL
@@ -24,6 +26,8 @@ typedef struct PosternVMConfig {
     const char *kernel;
     const char *initrd;
     const char *accel;
+    const char *machine;
+    const char *cpu;
     const char *extra_args;
     const char *append;
     const char *log;
