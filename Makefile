@@ -9,7 +9,7 @@ MESON_BUILD = build/meson
 .NOTPARALLEL:
 .PHONY: all demo check check-aarch64 check-debug-kernel check-fuzz
 .PHONY: check-sanitizers check-series check-upstream soak
-.PHONY: bench bench-userfault bench-postcopy bench-memslots
+.PHONY: bench bench-async-pf bench-userfault bench-postcopy bench-memslots
 .PHONY: shell series refresh help distclean prepare
 
 all: prepare
@@ -65,6 +65,10 @@ bench-userfault: prepare
 bench-postcopy: prepare
 	@scripts/bench/bench.py postcopy $(ROUNDS)
 
+# What a guest gets done during post-copy, by kind of asynchronous page faults
+bench-async-pf: prepare
+	@scripts/bench/bench.py async-pf $(ROUNDS)
+
 # Changes of memslots and memory regions, next to 10 to 32,000 of them
 bench-memslots: prepare
 	@scripts/bench/bench.py memslots $(ROUNDS)
@@ -107,6 +111,7 @@ help:
 	@echo 'make bench-userfault  pages brought on demand, by each mechanism of the'
 	@echo '                kernel, ROUNDS=N times (3): tables, JSON, plots'
 	@echo 'make bench-postcopy  upstream QEMU against ours, likewise'
+	@echo 'make bench-async-pf  what the guest gets done meanwhile, likewise'
 	@echo 'make bench-memslots  changes of memslots and memory regions, likewise'
 	@echo 'make shell      a shell in L1, with our kernel and QEMU'
 	@echo 'make series     write our files and hooks as patches for "git am", to'

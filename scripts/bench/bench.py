@@ -18,6 +18,7 @@ import textwrap
 sys.dont_write_bytecode = True
 # pylint: disable=wrong-import-position
 import host
+from async_pf import AsyncPf
 from memslots import Memslots
 from postcopy import Postcopy
 from userfault import Userfault
@@ -33,7 +34,7 @@ def parse():
     parser = Parser(usage='%(prog)s BENCHMARK [PART]... [ROUNDS]', description=__doc__,
                     formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(metavar='BENCHMARK', required=True)
-    for kind in Userfault, Postcopy, Memslots:
+    for kind in Userfault, Postcopy, Memslots, AsyncPf:
         parts = ''.join(textwrap.fill(f'{name:8}{what}', 78, initial_indent='  ',
                                       subsequent_indent=' ' * 10) + '\n'
                         for name, what in kind.PARTS.items())

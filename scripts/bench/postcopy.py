@@ -11,8 +11,19 @@ from benchmark import Benchmark, numbers_from
 
 STOCK_QEMU = os.path.join(host.BUILD, 'qemu-stock/out/qemu-system-x86_64')
 
+# See postern-bench.c.
+ASYNC_SIDES = 5
+
 # What is told of the runs of each part, and how it is called.
 METRICS = {
+    'async': {
+        'work_per_s': 'What other threads of the guest got done, counts a second',
+        'ops_per_s': "Operations of the threads that wait, a second",
+        'waiting': "Part of the vCPUs' time that accesses waited, %",
+        'p50_us': 'Time that an access waited, p50, us',
+        'p99_us': 'Time that an access waited, p99, us',
+        'postcopy_us': 'Time from the switch to the last page, us',
+    },
     'wall': {
         'p50_us': 'Time that an access waited, p50, us',
         'p99_us': 'Time that an access waited, p99, us',
@@ -40,8 +51,8 @@ def figure(metric, run):
         group += ', {limit_mib_s} MiB/s'.format(**run)
     if metric == 'dst_ns':
         value = run['dst_ns'] / run['pages']
-    elif metric == 'ops_per_s':
-        value = run['ops'] * 1000000 / run['guest_us']
+    elif metric in ('ops_per_s', 'work_per_s'):
+        value = run[metric.split('_')[0]] * 1000000 / run['guest_us']
     elif metric == 'waiting':
         value = run['wait_us'] * 100 / run['guest_us'] / run['vcpus']
     else:
@@ -77,9 +88,12 @@ The environment may narrow it: VCPUS (1,2,4,8; wall and walk), DELAYS of the
 network each way (0,30,1000, in us; wall), LIMITS for pages sent unasked (0,8,
 in MiB/s, 0 for none; wall).'''
 
+    VCPUS = '1,2,4,8'
+    MEMORY_MIB = 2048
+
     def __init__(self, parts, rounds):
         super().__init__(parts, rounds)
-        self.vcpus = numbers_from('VCPUS', '1,2,4,8')
+        self.vcpus = numbers_from('VCPUS', self.VCPUS)
         self.delays = numbers_from('DELAYS', '0,30,1000')
         self.limits = numbers_from('LIMITS', '0,8')
         self.hung = {part: 0 for part in parts}
@@ -103,7 +117,12 @@ in MiB/s, 0 for none; wall).'''
                      'remove build/qemu-stock')
 
     def measure_round(self, part, number):
-        if part == 'wall':
+        if part == 'async':
+            expected = (length(self.vcpus) * length(self.delays) * length(self.limits) *
+                        ASYNC_SIDES)
+            options = ['--async', '--vcpus=' + self.vcpus, '--delays=' + self.delays,
+                       '--limits=' + self.limits]
+        elif part == 'wall':
             # two modes, two sides
             expected = length(self.vcpus) * length(self.delays) * length(self.limits) * 4
             options = ['--vcpus=' + self.vcpus, '--delays=' + self.delays,
@@ -129,7 +148,7 @@ in MiB/s, 0 for none; wall).'''
         timeout, clock, boots = (300, ['--icount'], 5) if part == 'icount' else (3400, [], 1)
         for boot in range(boots):
             status = host.testbed(
-                log, ['--smp=1', '--memory=2048', f'--timeout={timeout}', *clock],
+                log, ['--smp=1', f'--memory={self.MEMORY_MIB}', f'--timeout={timeout}', *clock],
                 [os.path.join(host.BUILD, 'qemu/out/tests/qtest/postern-bench'),
                  '--kernel=' + host.OUR_KERNEL,
                  '--initrd=' + os.path.join(host.BUILD, 'meson', host.GUEST),

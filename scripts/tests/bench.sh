@@ -279,6 +279,24 @@ VCPUS=1 DELAYS=0 LIMITS=0,8 bench postcopy wall 1
 is "post-copy: missing runs: status 1" "$status" 1
 matches "post-copy: missing runs are reported" "$said" '^  wall, round 1: 4 of 8 runs '
 
+# bench.py async-pf, likewise: five sides
+cat >"$top/build/qemu/out/tests/qtest/postern-bench" <<'END'
+#!/bin/sh
+run='{"round": 1, "vcpus": 1, "limit_mib_s": 0, "delay_us": 0, "mode": "plain", "p50_us": 7,'
+run="$run \"p99_us\": 9, \"wait_us\": 50, \"ops\": 100, \"guest_us\": 1000000, \"postcopy_us\": 900,"
+for side in upstream:30 upstream-no-apf:5 exits:10 halt:12 full:40; do
+    echo "$run \"work\": ${side#*:}, \"side\": \"${side%:*}\"}"
+done
+END
+VCPUS=1 DELAYS=0 LIMITS=0 bench async-pf 1
+is "async-pf: all runs are there: status 0" "$status" 0
+matches "async-pf: work a second, beside the seed's" "$said" \
+    '^  full +40.0 \(40.0..40.0\) +4.00 \(4.00..4.00\) +1.91$'
+is "async-pf: all runs are in the results" \
+    "$(json=$top/build/bench-async-pf.json json_count '"round"')" 5
+VCPUS=1 DELAYS=0 LIMITS=0,8 bench async-pf 1
+is "async-pf: missing runs: status 1" "$status" 1
+
 # bench.py memslots, likewise
 cat >"$top/build/linux/selftests/memslot_batch_perf_test" <<'END'
 #!/bin/sh

@@ -25,6 +25,8 @@
  *   postern.memory=N        wait until the guest has N MiB of memory: some of
  *                           it may have to be plugged in
  *   postern.disk=1          use /dev/vda, too (disk.c)
+ *   postern.work=1          another thread on each CPU counts, and uses no other
+ *                           memory: what the guest gets done meanwhile
  *
  * Lines on the console, one write each:
  *   POSTERN ready words=N workers=N bytes=N
@@ -43,10 +45,11 @@
  *                                          stops the workers, and a 0 resumes
  *                                          them
  *   POSTERN waits stopped=N us=N ops=N waits=N wait_us=N p50_us=N p99_us=N
- *                                          the answer to "tell", from "mark" to
+ *           work=N                         the answer to "tell", from "mark" to
  *                                          the stop: time and operations; of
  *                                          those that waited, their number,
- *                                          total time, and percentiles
+ *                                          total time, and percentiles; and how
+ *                                          far the other threads counted
  *   POSTERN disk ops=N bad=N               the answer to "disk": requests, and
  *                                          wrong pages
  *   POSTERN more bytes=N bad=N             the answer to "more": other memory
@@ -94,7 +97,6 @@ typedef struct Waits {
 } Waits;
 
 typedef struct Worker {
-    pthread_t thread;
     unsigned index;
     uint64_t seed;
     uint64_t sum;               /* of this worker's words, as it must be */
@@ -121,6 +123,11 @@ static union {
     char page[PAGE];
 } outside __attribute__((aligned(PAGE)));
 static atomic_uint_fast64_t stopped_ns;
+
+/* On cache lines of their own */
+static struct {
+    atomic_uint_fast64_t count;
+} __attribute__((aligned(64))) counters[MAX_WORKERS];
 
 static pthread_barrier_t filled;
 static atomic_bool paused;
@@ -363,23 +370,46 @@ static void *worker_main(void *opaque)
     return NULL;
 }
 
-static void start_worker(unsigned index)
+static void *counter_main(void *opaque)
 {
-    Worker *w = &workers[index];
+    atomic_uint_fast64_t *count = opaque;
+    uint64_t n = 0;
+
+    for (;;) {
+        /* The loop of the benchmark that this is modelled on */
+        atomic_store_explicit(count, ++n, memory_order_relaxed);
+        if (n % (1 << 20) == 0 && workers_stop()) {
+            while (workers_stop()) {
+                usleep(PAUSE_US);
+            }
+        }
+    }
+    return NULL;
+}
+
+static void start_thread(unsigned cpu, void *(*run)(void *), void *arg)
+{
     pthread_attr_t attr;
+    pthread_t thread;
     cpu_set_t cpus;
 
-    w->index = index;
-    w->seed = 0x9e3779b97f4a7c15 * (index + 1);
-
     CPU_ZERO(&cpus);
-    CPU_SET(index, &cpus);
+    CPU_SET(cpu, &cpus);
     pthread_attr_init(&attr);
     if (pthread_attr_setaffinity_np(&attr, sizeof(cpus), &cpus) ||
-        pthread_create(&w->thread, &attr, worker_main, w)) {
+        pthread_create(&thread, &attr, run, arg)) {
         die("cannot start a worker");
     }
     pthread_attr_destroy(&attr);
+}
+
+static void start_worker(unsigned index)
+{
+    Worker *w = &workers[index];
+
+    w->index = index;
+    w->seed = 0x9e3779b97f4a7c15 * (index + 1);
+    start_thread(index, worker_main, w);
 }
 
 static unsigned number_from_command_line(const char *name, unsigned number)
@@ -426,6 +456,7 @@ static void make_console_quiet(void)
 typedef struct Totals {
     uint64_t ns;                /* the time of the sums, on the guest's clock */
     uint64_t ops;
+    uint64_t work;
     uint64_t wait_ns;
     uint64_t steps[WAIT_STEPS];
 } Totals;
@@ -438,6 +469,7 @@ static Totals totals(void)
 
     for (unsigned n = 0; n < nworkers; n++) {
         sum.ops += atomic_load(&workers[n].ops);
+        sum.work += atomic_load(&counters[n].count);
         sum.wait_ns += atomic_load(&workers[n].waits.ns);
         for (unsigned i = 0; i < WAIT_STEPS; i++) {
             sum.steps[i] += atomic_load(&workers[n].waits.steps[i]);
@@ -473,10 +505,12 @@ static void tell(void)
         now.ns = atomic_load(&stopped_ns);
     }
     say("POSTERN waits stopped=%d us=%" PRIu64 " ops=%" PRIu64 " waits=%" PRIu64
-        " wait_us=%" PRIu64 " p50_us=%" PRIu64 " p99_us=%" PRIu64 "\n",
+        " wait_us=%" PRIu64 " p50_us=%" PRIu64 " p99_us=%" PRIu64
+        " work=%" PRIu64 "\n",
         stopped, (now.ns - marked.ns) / 1000, now.ops - marked.ops, count,
         (now.wait_ns - marked.wait_ns) / 1000,
-        percentile_us(&now, count, 50), percentile_us(&now, count, 99));
+        percentile_us(&now, count, 50), percentile_us(&now, count, 99),
+        now.work - marked.work);
 }
 
 /* The physical address of the word that stops the workers */
@@ -609,6 +643,11 @@ int main(void)
     }
     pthread_barrier_wait(&filled);
     pthread_barrier_wait(&filled);
+    if (number_from_command_line("postern.work=", 0)) {
+        for (unsigned n = 0; n < nworkers; n++) {
+            start_thread(n, counter_main, &counters[n].count);
+        }
+    }
     if (number_from_command_line("postern.disk=", 0) && disk_start()) {
         die("disk");
     }

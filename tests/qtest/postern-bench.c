@@ -12,6 +12,9 @@
  * A walk is made without KVM's async page faults: a guest with them spins for
  * ever if time is counted in instructions.
  *
+ * With --async, the sides are what a guest can get from asynchronous page
+ * faults, with either QEMU, and other threads of the guest count meanwhile.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
@@ -31,12 +34,38 @@ enum {
 
 #define ALIVE_OPS 500
 
-typedef enum Side { UPSTREAM, OURS, SIDES } Side;
+/* What is compared */
+typedef struct Side {
+    const char *name;
+    bool ours;                  /* our QEMU, not upstream's */
+    const char *cpu;
+    const char *append;         /* for the guest's kernel */
+    const char *extra_args;
+} Side;
 
-static const char * const side_names[SIDES] = { "upstream", "postern" };
+enum { SIDES_MAX = 5 };
+
+static const Side qemu_sides[] = {
+    { .name = "upstream" },
+    { .name = "postern", .ours = true },
+};
+
+static const Side async_sides[] = {
+    { .name = "upstream" },
+    { .name = "upstream-no-apf",
+      .cpu = "host,kvm-asyncpf=off,kvm-asyncpf-int=off" },
+    { .name = "exits", .ours = true,
+      .extra_args = "-global migration.x-postcopy-async-pf=off" },
+    { .name = "halt", .ours = true, .append = "no-kvmapf" },
+    { .name = "full", .ours = true },
+};
+
+static const Side *sides;
+static unsigned nr_sides;
 
 static struct {
-    char *qemu[SIDES];
+    char *upstream;
+    char *postern;
     char *vcpus;                /* lists, with commas between */
     char *delays;
     char *limits;
@@ -45,9 +74,10 @@ static struct {
     int round;
     int wait_us;
     gboolean walk;
+    gboolean async;
 } arguments;
 
-static PosternVMConfig config;
+static PosternVMConfig config;   /* what all sides share */
 static char *directory;
 static unsigned migrations;     /* made so far */
 
@@ -170,19 +200,24 @@ static void walk(PosternVM *src, PosternVM *dst, Result *result, Error **errp)
     }
 }
 
-/* Wait for both sides, and check that the right mechanism was measured */
-static void complete(PosternVM *src, PosternVM *dst, Side side,
+/* Wait for both VMs, and check that the right mechanism was measured */
+static void complete(PosternVM *src, PosternVM *dst, const Side *side,
                      const PosternMigrateOptions *options)
 {
     PosternMigrateStats stats;
     Error *err = NULL;
     QDict *info;
 
-    if (side == OURS) {
+    if (side->ours) {
         postern_migrate_complete(src, dst, options, &stats, &err);
         postern_program_fail_if(err);
         if (!stats.mechanism_is_kvm || !stats.kvm_exits) {
             postern_program_fail("no faults by KVM exits");
+        }
+        if (arguments.async &&
+            (!stats.kvm_exits_accepted != !!side->extra_args ||
+             (stats.async_told && side->append))) {
+            postern_program_fail("KVM did not do what is to be measured");
         }
     } else {
         postern_migrate_wait(src, dst, options, &err);
@@ -197,7 +232,25 @@ static void complete(PosternVM *src, PosternVM *dst, Side side,
     qobject_unref(info);
 }
 
-static PosternVM *migrate(PosternVM *src, Side side, bool preempt,
+static PosternVM *start(const Side *side, const char *name, bool incoming)
+{
+    g_autofree char *append = g_strdup_printf("%s %s", config.append,
+                                              side->append ?: "");
+    PosternVMConfig own = config;
+    Error *err = NULL;
+    PosternVM *vm;
+
+    g_setenv("QTEST_QEMU_BINARY",
+             side->ours ? arguments.postern : arguments.upstream, true);
+    own.append = append;
+    own.cpu = side->cpu;
+    own.extra_args = side->extra_args;
+    vm = postern_vm_start(g_intern_string(name), &own, incoming, &err);
+    postern_program_fail_if(err);
+    return vm;
+}
+
+static PosternVM *migrate(PosternVM *src, const Side *side, bool preempt,
                           unsigned limit_mib, Result *result)
 {
     PosternMigrateOptions options = {
@@ -214,8 +267,7 @@ static PosternVM *migrate(PosternVM *src, Side side, bool preempt,
     int64_t resumed, completed;
     uint64_t stop;
 
-    dst = postern_vm_start(g_intern_string(name), &config, true, &err);
-    postern_program_fail_if(err);
+    dst = start(side, name, true);
     events_on(dst, &err);
     postern_program_fail_if(err);
     if (!postern_migrate_begin(src, dst, &options, &err) ||
@@ -252,13 +304,13 @@ static PosternVM *migrate(PosternVM *src, Side side, bool preempt,
  * Of a walk: its pages, the destination's processor time, including the guest,
  * and the number of requests.
  */
-static void print_result(Side side, bool preempt, unsigned limit_mib,
+static void print_result(const Side *side, bool preempt, unsigned limit_mib,
                          unsigned delay_us, const Result *result)
 {
     printf("{\"round\": %d, \"vcpus\": %u, \"mode\": \"%s\", "
            "\"limit_mib_s\": %u, \"delay_us\": %u, \"side\": \"%s\", ",
            arguments.round, config.vcpus, preempt ? "preempt" : "plain",
-           limit_mib, delay_us, side_names[side]);
+           limit_mib, delay_us, side->name);
     if (arguments.walk) {
         printf("\"pages\": %" PRIu64 ", \"dst_ns\": %" PRIu64 ", "
                "\"requested\": %" PRIu64 "}\n", result->pages,
@@ -267,17 +319,12 @@ static void print_result(Side side, bool preempt, unsigned limit_mib,
         printf("\"waits\": %" PRIu64 ", \"wait_us\": %" PRIu64 ", "
                "\"p50_us\": %" PRIu64 ", \"p99_us\": %" PRIu64 ", "
                "\"ops\": %" PRIu64 ", \"guest_us\": %" PRIu64 ", "
-               "\"postcopy_us\": %" PRId64 "}\n",
+               "\"work\": %" PRIu64 ", \"postcopy_us\": %" PRId64 "}\n",
                result->waits.waits, result->waits.wait_us,
                result->waits.p50_us, result->waits.p99_us, result->waits.ops,
-               result->waits.us, result->postcopy_us);
+               result->waits.us, result->waits.work, result->postcopy_us);
     }
     fflush(stdout);
-}
-
-static void use_qemu(Side side)
-{
-    g_setenv("QTEST_QEMU_BINARY", arguments.qemu[side], true);
 }
 
 static void check_words(PosternVM *vm)
@@ -292,16 +339,13 @@ static void check_words(PosternVM *vm)
     }
 }
 
-static PosternVM *boot(Side side)
+static PosternVM *boot(const Side *side)
 {
-    g_autofree char *name = g_strdup_printf("first VM of %s",
-                                            side_names[side]);
+    g_autofree char *name = g_strdup_printf("first VM of %s", side->name);
     Error *err = NULL;
     PosternVM *vm;
 
-    use_qemu(side);
-    vm = postern_vm_start(g_intern_string(name), &config, false, &err);
-    postern_program_fail_if(err);
+    vm = start(side, name, false);
     postern_guest_wait_ready(vm, TIMEOUT_S, NULL, &err);
     postern_program_fail_if(err);
     if (arguments.walk) {
@@ -329,10 +373,8 @@ static PosternVM *come_home(PosternVM *vm)
         .timeout_s = TIMEOUT_S,
     };
 
-    use_qemu(OURS);
     migrations++;
-    dst = postern_vm_start("VM of ours", &config, true, &err);
-    postern_program_fail_if(err);
+    dst = start(&qemu_sides[1], "VM of ours", true);
     postern_migrate_to_postcopy(vm, dst, &options, &err);
     postern_program_fail_if(err);
     postern_migrate_wait(vm, dst, &options, &err);
@@ -341,7 +383,7 @@ static PosternVM *come_home(PosternVM *vm)
     return dst;
 }
 
-static PosternVM *measure(PosternVM *vm, Side side, bool preempt,
+static PosternVM *measure(PosternVM *vm, const Side *side, bool preempt,
                           unsigned limit_mib, unsigned delay_us)
 {
     Result result = { 0 };
@@ -352,7 +394,6 @@ static PosternVM *measure(PosternVM *vm, Side side, bool preempt,
     if (arguments.walk) {
         vm = come_home(vm);
     }
-    use_qemu(side);
     vm = migrate(vm, side, preempt, limit_mib, &result);
     if (!arguments.walk) {
         postern_guest_wait_alive(vm, ALIVE_OPS, TIMEOUT_S, &err);
@@ -364,46 +405,48 @@ static PosternVM *measure(PosternVM *vm, Side side, bool preempt,
     return vm;
 }
 
-/* Both sides in turn */
-static void measure_both(PosternVM **vms, Side first, bool preempt,
-                         unsigned limit_mib, unsigned delay_us)
+/* All sides in turn */
+static void measure_sides(PosternVM **vms, unsigned first, bool preempt,
+                          unsigned limit_mib, unsigned delay_us)
 {
     postern_program_step("%u vCPUs, %s, limit %u MiB/s, delay %u us",
                          config.vcpus, preempt ? "preempt" : "plain",
                          limit_mib, delay_us);
-    for (unsigned n = 0; n < SIDES; n++) {
-        Side side = (first + n) % SIDES;
+    for (unsigned n = 0; n < nr_sides; n++) {
+        unsigned i = (first + n) % nr_sides;
 
-        vms[side] = measure(vms[side], side, preempt, limit_mib, delay_us);
+        vms[i] = measure(vms[i], &sides[i], preempt, limit_mib, delay_us);
     }
 }
 
 static void measure_all(char **delays, char **limits)
 {
     static unsigned turns;      /* who is first alternates, also by rounds */
-    PosternVM *vms[SIDES];
+    PosternVM *vms[SIDES_MAX];
 
-    postern_program_step("%u vCPUs: two guests boot", config.vcpus);
-    for (Side side = 0; side < SIDES; side++) {
-        vms[side] = boot(side);
+    postern_program_step("%u vCPUs: %u guests boot", config.vcpus, nr_sides);
+    for (unsigned i = 0; i < nr_sides; i++) {
+        vms[i] = boot(&sides[i]);
     }
     for (char **delay = delays; *delay; delay++) {
         set_delay(atoi(*delay));
         for (char **limit = limits; *limit; limit++) {
-            Side first = (turns++ + arguments.round) % SIDES;
+            unsigned first = (turns++ + arguments.round) % nr_sides;
 
-            measure_both(vms, first, false, atoi(*limit), atoi(*delay));
-            measure_both(vms, first, true, atoi(*limit), atoi(*delay));
+            measure_sides(vms, first, false, atoi(*limit), atoi(*delay));
+            if (!arguments.async) {
+                measure_sides(vms, first, true, atoi(*limit), atoi(*delay));
+            }
         }
     }
     set_delay(0);
-    for (Side side = 0; side < SIDES; side++) {
+    for (unsigned i = 0; i < nr_sides; i++) {
         Error *err = NULL;
 
-        postern_vm_run(vms[side], &err, "{ 'execute': 'cont' }");
+        postern_vm_run(vms[i], &err, "{ 'execute': 'cont' }");
         postern_program_fail_if(err);
-        check_words(vms[side]);
-        postern_vm_stop(vms[side]);
+        check_words(vms[i]);
+        postern_vm_stop(vms[i]);
     }
 }
 
@@ -414,9 +457,9 @@ static void parse_arguments(int argc, char **argv)
           "the guest's kernel", "FILE" },
         { "initrd", 0, 0, G_OPTION_ARG_FILENAME, &config.initrd,
           "the guest's initramfs", "FILE" },
-        { "upstream", 0, 0, G_OPTION_ARG_FILENAME, &arguments.qemu[UPSTREAM],
+        { "upstream", 0, 0, G_OPTION_ARG_FILENAME, &arguments.upstream,
           "upstream's QEMU", "FILE" },
-        { "postern", 0, 0, G_OPTION_ARG_FILENAME, &arguments.qemu[OURS],
+        { "postern", 0, 0, G_OPTION_ARG_FILENAME, &arguments.postern,
           "our QEMU", "FILE" },
         { "vcpus", 0, 0, G_OPTION_ARG_STRING, &arguments.vcpus,
           "numbers of vCPUs (1,2,4,8)", "LIST" },
@@ -435,6 +478,8 @@ static void parse_arguments(int argc, char **argv)
           "waited for a page (500)", "US" },
         { "walk", 0, 0, G_OPTION_ARG_NONE, &arguments.walk,
           "count processor time for each page", NULL },
+        { "async", 0, 0, G_OPTION_ARG_NONE, &arguments.async,
+          "compare what a guest gets from asynchronous page faults", NULL },
         { NULL }
     };
     g_autoptr(GOptionContext) context =
@@ -450,14 +495,19 @@ static void parse_arguments(int argc, char **argv)
         fprintf(stderr, "postern-bench: %s\n", err->message);
         exit(EXIT_FAILURE);
     }
-    if (!config.kernel || !config.initrd || !arguments.qemu[UPSTREAM] ||
-        !arguments.qemu[OURS] || arguments.memory_mib <= 0 ||
+    if (!config.kernel || !config.initrd || !arguments.upstream ||
+        !arguments.postern || (arguments.walk && arguments.async) ||
+        arguments.memory_mib <= 0 ||
         arguments.percent <= 0 || arguments.round <= 0 ||
         arguments.wait_us <= 0) {
         fprintf(stderr, "postern-bench: needs --kernel, --initrd, --upstream "
-                "and --postern; and numbers above 0\n");
+                "and --postern; and numbers above 0; --walk and --async "
+                "exclude each other\n");
         exit(EXIT_FAILURE);
     }
+    sides = arguments.async ? async_sides : qemu_sides;
+    nr_sides = arguments.async ? ARRAY_SIZE(async_sides)
+                               : ARRAY_SIZE(qemu_sides);
 }
 
 int main(int argc, char **argv)
@@ -472,9 +522,12 @@ int main(int argc, char **argv)
     directory = g_dir_make_tmp("postern-bench-XXXXXX", NULL);
     config.log = g_strdup_printf("%s/qemu.log", directory);
     config.memory_mib = arguments.memory_mib;
-    append = g_strdup_printf("postern.percent=%d postern.time=%d%s",
+    /* One that both QEMUs have: guests migrate from one to the other */
+    config.machine = "pc-q35-10.0";
+    append = g_strdup_printf("postern.percent=%d postern.time=%d%s%s",
                              arguments.percent, arguments.wait_us,
-                             arguments.walk ? " no-kvmapf" : "");
+                             arguments.walk ? " no-kvmapf" : "",
+                             arguments.async ? " postern.work=1" : "");
     config.append = append;
     postern_program_init("postern-bench", STEP_TIMEOUT_S, on_failure);
 

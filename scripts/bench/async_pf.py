@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a guest gets done during post-copy, with and without asynchronous page faults."""
+
+import figures
+import host
+from postcopy import METRICS, Postcopy, figure
+
+# What the patches of 2010 (v7) that brought asynchronous page faults reported: total
+# work, with swapping instead of post-copy, and 4 vCPUs.
+SEED = {'exits': '1.00', 'halt': '1.13', 'full': '1.91'}
+
+
+class AsyncPf(Postcopy):
+    NAME = 'async-pf'
+    SUMMARY = 'asynchronous page faults during post-copy: what the guest gets done'
+    PARTS = {
+        'async': 'a thread on each vCPU uses memory at random, and another one counts: how '
+                 'far it counted, and how long accesses waited; with upstream QEMU, the '
+                 "guest's asynchronous page faults on and off, and with ours, vCPUs that "
+                 'wait (exits), are halted by KVM (halt), and guests that are told (full)',
+    }
+    ROUNDS = 2
+    EPILOG = '''The environment may narrow it: VCPUS (1,2,4), DELAYS of the network each way
+(0,30,1000, in us), LIMITS for pages sent unasked (0,8, in MiB/s, 0 for none).'''
+    VCPUS = '1,2,4'
+    # Five guests at a time, and a sixth that one of them migrates to.
+    MEMORY_MIB = 4096
+
+    def show(self, part):
+        for metric, title in METRICS[part].items():
+            stats = figures.summarize([figure(metric, run) for run in self.runs[part]],
+                                      'exits', self.rounds)
+            host.say(f'\n{title}')
+            seed = {(stat.group, stat.row): SEED[stat.row] for stat in stats
+                    if metric == 'work_per_s' and stat.row in SEED}
+            for line in figures.table(stats, '', metric, 'exits', seed=seed):
+                host.say(line)
+            host.plot(f'bench-async-pf-{metric}', f'{title} (no delay, no limit)',
+                      {side: [(stat.group.split()[0], stat.values) for stat in stats
+                              if stat.row == side and stat.values and
+                              stat.group.endswith('plain, 0 us')]
+                       for side in figures.order(stats, 'row')})
