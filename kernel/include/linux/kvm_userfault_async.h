@@ -100,8 +100,9 @@ void kvm_userfault_async_offer(struct kvm_vcpu *vcpu, gpa_t cr2_or_gpa,
 /**
  * kvm_userfault_async_halting - the vCPU is about to be halted for a page
  * @vcpu: the vCPU
+ * @gfn:  the page
  */
-void kvm_userfault_async_halting(struct kvm_vcpu *vcpu);
+void kvm_userfault_async_halting(struct kvm_vcpu *vcpu, gfn_t gfn);
 
 /**
  * kvm_userfault_async_clear - hand all pages over, for KVM to free them

@@ -260,8 +260,9 @@ void __kvm_userfault_async_run(struct kvm_vcpu *vcpu)
 	kvm_arch_userfault_async_start(vcpu, work);
 }
 
-void kvm_userfault_async_halting(struct kvm_vcpu *vcpu)
+void kvm_userfault_async_halting(struct kvm_vcpu *vcpu, gfn_t gfn)
 {
+	trace_kvm_userfault_halt(vcpu->vcpu_id, gfn_to_gpa(gfn));
 	vcpu->userfault_async->halted_since = ktime_get();
 	++vcpu->stat.userfault_halts;
 }

@@ -11,7 +11,6 @@
 #ifndef KVM_USERFAULT_REFUSE_REASONS
 #define KVM_USERFAULT_REFUSE_REASONS
 enum kvm_userfault_refuse {
-	KVM_USERFAULT_REFUSE_NOT,
 	KVM_USERFAULT_REFUSE_PRIVATE,	/* the page is private memory */
 	KVM_USERFAULT_REFUSE_SMM,	/* the vCPU is in SMM */
 	KVM_USERFAULT_REFUSE_EVENT,	/* see kvm_can_do_async_pf() */

@@ -51,12 +51,10 @@ void kvm_arch_userfault_async_start(struct kvm_vcpu *vcpu, struct kvm_async_pf *
 	work->arch.token = kvm_mmu_apf_token(vcpu);
 	work->notpresent_injected = kvm_arch_async_page_not_present(vcpu, work);
 
-	if (work->notpresent_injected) {
+	if (work->notpresent_injected)
 		++vcpu->stat.userfault_told;
-	} else {
-		trace_kvm_userfault_halt(vcpu->vcpu_id, gfn_to_gpa(work->arch.gfn));
-		kvm_userfault_async_halting(vcpu);
-	}
+	else
+		kvm_userfault_async_halting(vcpu, work->arch.gfn);
 }
 
 bool kvm_arch_userfault_async_halted(struct kvm_vcpu *vcpu)
@@ -76,8 +74,7 @@ bool kvm_mmu_userfault_halt(struct kvm_vcpu *vcpu, const struct kvm_page_fault *
 	    !kvm_arch_userfault_async_possible(vcpu))
 		return false;
 
-	trace_kvm_userfault_halt(vcpu->vcpu_id, gfn_to_gpa(fault->gfn));
-	kvm_userfault_async_halting(vcpu);
+	kvm_userfault_async_halting(vcpu, fault->gfn);
 	kvm_make_request(KVM_REQ_APF_HALT, vcpu);
 	return true;
 }
@@ -94,21 +91,17 @@ void kvm_mmu_userfault_offer(struct kvm_vcpu *vcpu, const struct kvm_page_fault 
 	if (!kvm_userfault_async_enabled(vcpu))
 		return;
 
-	if (fault->is_private)
+	if (fault->is_private) {
 		reason = KVM_USERFAULT_REFUSE_PRIVATE;
-	else if (is_smm(vcpu))
+	} else if (is_smm(vcpu)) {
 		reason = KVM_USERFAULT_REFUSE_SMM;
-	else if (!kvm_arch_userfault_async_possible(vcpu))
+	} else if (!kvm_can_do_async_pf(vcpu)) {
 		reason = KVM_USERFAULT_REFUSE_EVENT;
-	else
-		reason = KVM_USERFAULT_REFUSE_NOT;
-
-	if (reason != KVM_USERFAULT_REFUSE_NOT) {
-		trace_kvm_userfault_refuse(vcpu->vcpu_id, gfn_to_gpa(fault->gfn), reason);
+	} else {
+		/* As for KVM's own: a guest that switches page tables gets no prefetch. */
+		arch.cr3 = vcpu->arch.mmu->get_guest_pgd(vcpu);
+		kvm_userfault_async_offer(vcpu, fault->addr, &arch);
 		return;
 	}
-
-	/* As for KVM's own: a guest that switches page tables gets no prefetch. */
-	arch.cr3 = vcpu->arch.mmu->get_guest_pgd(vcpu);
-	kvm_userfault_async_offer(vcpu, fault->addr, &arch);
+	trace_kvm_userfault_refuse(vcpu->vcpu_id, gfn_to_gpa(fault->gfn), reason);
 }
