@@ -106,17 +106,19 @@ static void page_ready(PostcopyPage *page, int64_t now)
 bool postcopy_waiters_wake(void *host)
 {
     PostcopyBucket *bucket = postcopy_waiters_bucket(host);
-    int64_t now = get_clock();
     PostcopyPage *page;
     bool userfaultfd;
+    int64_t now;
 
     WITH_QEMU_LOCK_GUARD(&bucket->lock) {
         page = page_find(bucket, host);
-        userfaultfd = page && page_wake(page, now);
+        if (!page) {
+            return false;
+        }
+        now = get_clock();
+        userfaultfd = page_wake(page, now);
     }
-    if (page) {
-        page_ready(page, now);
-    }
+    page_ready(page, now);
     return userfaultfd;
 }
 
@@ -151,21 +153,21 @@ bool postcopy_waiters_accept(PostcopyBucket *bucket, PostcopyWaiter *waiter,
     return false;
 }
 
+/* The first byte of any page of @bucket, or NULL */
+static void *bucket_any(PostcopyBucket *bucket)
+{
+    QEMU_LOCK_GUARD(&bucket->lock);
+    return QLIST_EMPTY(&bucket->pages) ? NULL
+                                       : QLIST_FIRST(&bucket->pages)->host;
+}
+
 void postcopy_waiters_wake_all(void)
 {
-    QLIST_HEAD(, PostcopyPage) pages;
-    PostcopyPage *page, *tmp;
+    void *host;
 
     for (unsigned i = 0; i < BUCKETS; i++) {
-        QLIST_INIT(&pages);
-        WITH_QEMU_LOCK_GUARD(&buckets[i].lock) {
-            QLIST_FOREACH_SAFE(page, &buckets[i].pages, next, tmp) {
-                page_wake(page, get_clock());
-                QLIST_INSERT_HEAD(&pages, page, next);
-            }
-        }
-        QLIST_FOREACH_SAFE(page, &pages, next, tmp) {
-            page_ready(page, get_clock());
+        while ((host = bucket_any(&buckets[i]))) {
+            postcopy_waiters_wake(host);
         }
     }
 }
