@@ -11,19 +11,8 @@ from benchmark import Benchmark, numbers_from
 
 STOCK_QEMU = os.path.join(host.BUILD, 'qemu-stock/out/qemu-system-x86_64')
 
-# See postern-bench.c.
-ASYNC_SIDES = 5
-
 # What is told of the runs of each part, and how it is called.
 METRICS = {
-    'async': {
-        'work_per_s': 'What other threads of the guest got done, counts a second',
-        'ops_per_s': "Operations of the threads that wait, a second",
-        'waiting': "Part of the vCPUs' time that accesses waited, %",
-        'p50_us': 'Time that an access waited, p50, us',
-        'p99_us': 'Time that an access waited, p99, us',
-        'postcopy_us': 'Time from the switch to the last page, us',
-    },
     'wall': {
         'p50_us': 'Time that an access waited, p50, us',
         'p99_us': 'Time that an access waited, p99, us',
@@ -116,22 +105,23 @@ in MiB/s, 0 for none; wall).'''
             host.die(f'build/qemu-stock/src is QEMU {stock}, ours is of {ours}: '
                      'remove build/qemu-stock')
 
-    def measure_round(self, part, number):
-        if part == 'async':
-            expected = (length(self.vcpus) * length(self.delays) * length(self.limits) *
-                        ASYNC_SIDES)
-            options = ['--async', '--vcpus=' + self.vcpus, '--delays=' + self.delays,
-                       '--limits=' + self.limits]
-        elif part == 'wall':
+    def program(self, part):
+        """How many runs a round of a part has, and postern-bench's options for them."""
+        if part == 'wall':
             # two modes, two sides
-            expected = length(self.vcpus) * length(self.delays) * length(self.limits) * 4
-            options = ['--vcpus=' + self.vcpus, '--delays=' + self.delays,
-                       '--limits=' + self.limits]
-        else:
-            vcpus = self.vcpus if part == 'walk' else '1'
-            expected = length(vcpus) * 4
-            options = ['--vcpus=' + vcpus, '--walk', '--delays=0', '--limits=0',
-                       '--memory=96', '--percent=30']
+            return self.groups() * 4, self.narrowed()
+        vcpus = self.vcpus if part == 'walk' else '1'
+        return length(vcpus) * 4, ['--vcpus=' + vcpus, '--walk', '--delays=0', '--limits=0',
+                                   '--memory=96', '--percent=30']
+
+    def groups(self):
+        return length(self.vcpus) * length(self.delays) * length(self.limits)
+
+    def narrowed(self):
+        return ['--vcpus=' + self.vcpus, '--delays=' + self.delays, '--limits=' + self.limits]
+
+    def measure_round(self, part, number):
+        expected, options = self.program(part)
         host.progress(f'{part}, round {number} of {self.rounds}')
         log = self.log(part, number)
         status = self.in_l1(part, log, ['--round=' + str(number), *options])
