@@ -16,6 +16,7 @@ typedef struct Arch {
     const char *kernel;     /* L1's */
     const char *initramfs;
     const char *console;    /* L1's name for the serial port */
+    const char *append;     /* more of L1's kernel command line */
     const char *shell;      /* in L1, as in a script's first line */
     gboolean parallel;      /* TCG may run several CPUs in parallel */
     /* This machine's own: L1 runs its programs, and KVM may run L1. */

@@ -213,7 +213,7 @@ char **l1_qemu(const L1 *l1, const Options *opts, int stream_fd, gboolean kvm)
     ADD("-initrd");
     ADD("%s", arch->initramfs);
     ADD("-append");
-    ADD("console=%s panic=-1 oops=panic %s", arch->console,
+    ADD("console=%s panic=-1 oops=panic %s %s", arch->console, arch->append,
         opts->append ?: "");
 
     ADD("-chardev");

@@ -1,6 +1,6 @@
 /*
- * Exits with 0 if this machine's KVM runs a guest, and another one whose
- * pending interrupt waits for a write to CR8
+ * Exits with 0 if this machine's KVM runs a guest, another one whose pending
+ * interrupt waits for a write to CR8, and knows the TSC of a third
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -144,6 +144,28 @@ static bool interrupt_waits_for_cr8(void)
     return runs_to(vcpu, run, MASKED) && runs_to(vcpu, run, INTERRUPTED);
 }
 
+/*
+ * A new vCPU has a TSC of about 0, so its offset from the host's TSC cannot be
+ * 0.  KVM times the guest's APIC by it.
+ */
+static bool tsc_has_offset(void)
+{
+    int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    int vm = ioctl(kvm, KVM_CREATE_VM, 0);
+    int vcpu = ioctl(vm, KVM_CREATE_VCPU, 0);
+    uint64_t offset = 0;
+    const struct kvm_device_attr attr = {
+        .group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET,
+        .addr = (uintptr_t)&offset,
+    };
+
+    if (ioctl(vcpu, KVM_GET_DEVICE_ATTR, &attr) || !offset) {
+        puts("no offset of the TSC");
+        return false;
+    }
+    return true;
+}
+
 int main(void)
 {
     const char *why_not;
@@ -152,5 +174,5 @@ int main(void)
         puts(why_not);
         return 1;
     }
-    return !interrupt_waits_for_cr8();
+    return !interrupt_waits_for_cr8() || !tsc_has_offset();
 }
