@@ -4,6 +4,8 @@
  * guest compares the result of each with a model.
  */
 #include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -346,12 +348,22 @@ static void test_userfault(struct mb_list *list)
 #define WAIT_FUNCTION	"memslot_batch_drain"
 
 static bool slow_stop;
+static sem_t setter_go;
 static pid_t setter_tid;
 static bool setter_done;
 
-/* MADV_FREE holds mmap_lock for reading: faults on arm64 can take it, too. */
+/*
+ * MADV_FREE holds mmap_lock for reading: faults on arm64 can take it, too.
+ *
+ * All threads have one processor, and this one has it only while no other thread
+ * wants it.  So MADV_FREE stops in the middle until the others sleep.
+ */
 static void *free_slowly(void *slow)
 {
+	const struct sched_param param = {};
+
+	TEST_ASSERT(!sched_setscheduler(0, SCHED_IDLE, &param),
+		    "SCHED_IDLE failed: errno %d", errno);
 	while (!READ_ONCE(slow_stop))
 		TEST_ASSERT(!madvise(slow, SLOW_SIZE, MADV_FREE),
 			    "MADV_FREE failed: errno %d", errno);
@@ -361,6 +373,7 @@ static void *free_slowly(void *slow)
 static void *set_in_thread(void *list)
 {
 	WRITE_ONCE(setter_tid, syscall(SYS_gettid));
+	sem_wait(&setter_go);
 	mb_set(vm, list, 0);
 	WRITE_ONCE(setter_done, true);
 	return NULL;
@@ -412,9 +425,13 @@ static bool progress_while_waiting(struct mb_list *list)
 	setter_done = false;
 	pthread_create(&setter, NULL, set_in_thread, list);
 	/*
-	 * Sleep in between: with one processor, a thread that only yields rarely
-	 * runs before MADV_FREE has ended.
+	 * A new thread may write mmap_lock, so it starts when MADV_FREE ends.  Let
+	 * the list start when MADV_FREE has begun anew.
 	 */
+	while (!READ_ONCE(setter_tid))
+		usleep(SLOW_POLL_US);
+	usleep(SLOW_POLL_US);
+	sem_post(&setter_go);
 	while (!READ_ONCE(setter_done) && !setter_waits())
 		usleep(SLOW_POLL_US);
 	if (!READ_ONCE(setter_done)) {
@@ -436,6 +453,7 @@ static bool progress_while_waiting(struct mb_list *list)
  */
 static void test_slow_notifier(struct mb_list *list)
 {
+	cpu_set_t affinity;
 	pthread_t thread;
 	void *slow;
 	int tries;
@@ -454,12 +472,19 @@ static void test_slow_notifier(struct mb_list *list)
 		    "MADV_POPULATE_READ failed: errno %d", errno);
 
 	make_some(list, 3);
+	TEST_ASSERT(!sched_getaffinity(0, sizeof(affinity), &affinity),
+		    "sched_getaffinity() failed: errno %d", errno);
+	kvm_pin_this_task_to_pcpu(sched_getcpu());
 	slow_stop = false;
+	sem_init(&setter_go, 0, 0);
 	pthread_create(&thread, NULL, free_slowly, slow);
 	for (tries = 1; !progress_while_waiting(list); tries++)
 		TEST_ASSERT(tries < SLOW_TRIES, "the guest made no progress");
 	WRITE_ONCE(slow_stop, true);
 	pthread_join(thread, NULL);
+	sem_destroy(&setter_go);
+	TEST_ASSERT(!sched_setaffinity(0, sizeof(affinity), &affinity),
+		    "sched_setaffinity() failed: errno %d", errno);
 	pr_info("the guest made progress during list %d\n", tries);
 	munmap(slow, SLOW_SIZE);
 	check_all();
