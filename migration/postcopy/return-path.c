@@ -31,15 +31,20 @@ static int answer;
 static bool source_pauses;
 
 /*
- * The end of the main channel's stream has arrived.  Written under the lock:
- * a pause on request comes either before it or after.
+ * The end of the main channel's stream has arrived.  Written under
+ * @stream_mutex: a pause on request comes either before it or after.
  */
 static bool stream_ended;
-static QemuMutex stream_ended_mutex;
+
+/*
+ * Also for the pointer to the main channel: a pause on request comes either
+ * before the thread that loads the channel closes it, or finds none.
+ */
+static QemuMutex stream_mutex;
 
 static void __attribute__((constructor)) return_path_init(void)
 {
-    qemu_mutex_init(&stream_ended_mutex);
+    qemu_mutex_init(&stream_mutex);
 }
 
 /* Returns false if the ping must not be answered */
@@ -112,7 +117,7 @@ int postcopy_rp_stream_ended(QEMUFile *f)
     Error *err = NULL;
     int ret;
 
-    WITH_QEMU_LOCK_GUARD(&stream_ended_mutex) {
+    WITH_QEMU_LOCK_GUARD(&stream_mutex) {
         ret = qemu_file_get_error(f);
         if (ret) {
             return ret;
@@ -139,15 +144,28 @@ int postcopy_rp_stream_ended(QEMUFile *f)
     return ret;
 }
 
-bool postcopy_rp_pause(QEMUFile *f, Error **errp)
+QEMUFile *postcopy_rp_take_stream(MigrationIncomingState *mis)
 {
-    QEMU_LOCK_GUARD(&stream_ended_mutex);
+    QEMUFile *f = mis->from_src_file;
+
+    QEMU_LOCK_GUARD(&stream_mutex);
+    mis->from_src_file = NULL;
+    return f;
+}
+
+bool postcopy_rp_pause(MigrationIncomingState *mis, Error **errp)
+{
+    QEMU_LOCK_GUARD(&stream_mutex);
+    if (!mis->from_src_file) {
+        /* It has broken already */
+        return true;
+    }
     if (qatomic_read(&stream_ended) && !qatomic_read(&source_pauses)) {
         error_setg(errp, "The source has sent everything. It would not pause,"
                    " but start the guest, which runs here");
         return false;
     }
-    if (qemu_file_shutdown(f)) {
+    if (qemu_file_shutdown(mis->from_src_file)) {
         error_setg(errp, "Failed to pause destination migration");
         return false;
     }

@@ -92,15 +92,24 @@ int postcopy_rp_section_error(QEMUFile *f, uint8_t section_type);
 int postcopy_rp_stream_ended(QEMUFile *f);
 
 /**
+ * postcopy_rp_take_stream: take the main channel, to close it
+ *
+ * From now on, postcopy_rp_pause() does not use it.
+ *
+ * Context: the thread that loads the main channel, or no thread does.
+ * Returns: the main channel.
+ */
+QEMUFile *postcopy_rp_take_stream(MigrationIncomingState *mis);
+
+/**
  * postcopy_rp_pause: break the main channel, so that migration pauses here
- * @f: the main channel
  * @errp: why that was not done
  *
  * Refused if the source would then start the guest, which runs here.
  *
  * Context: any thread.
- * Returns: true if @f was shut down.
+ * Returns: true if the channel is broken.
  */
-bool postcopy_rp_pause(QEMUFile *f, Error **errp);
+bool postcopy_rp_pause(MigrationIncomingState *mis, Error **errp);
 
 #endif
