@@ -159,8 +159,12 @@ static bool tsc_has_offset(void)
         .addr = (uintptr_t)&offset,
     };
 
-    if (ioctl(vcpu, KVM_GET_DEVICE_ATTR, &attr) || !offset) {
-        puts("no offset of the TSC");
+    if (ioctl(vcpu, KVM_GET_DEVICE_ATTR, &attr)) {
+        puts("no vCPU with a TSC");
+        return false;
+    }
+    if (!offset) {
+        puts("the TSC of a guest has no offset");
         return false;
     }
     return true;
