@@ -343,7 +343,7 @@ static void test_userfault(struct mb_list *list)
 
 /* Memory outside of any memslot that is large, so that MADV_FREE takes long. */
 #define SLOW_SIZE	(1ul << 30)
-#define SLOW_TRIES	100
+#define SLOW_TRIES	10
 #define SLOW_POLL_US	200
 #define WAIT_FUNCTION	"memslot_batch_drain"
 
@@ -423,10 +423,11 @@ static bool progress_while_waiting(struct mb_list *list)
 	mb_add(list, FIRST_SLOT + 2, 0, 0, 0, NULL);
 	setter_tid = 0;
 	setter_done = false;
-	pthread_create(&setter, NULL, set_in_thread, list);
+	TEST_ASSERT(!pthread_create(&setter, NULL, set_in_thread, list),
+		    "pthread_create() failed");
 	/*
-	 * A new thread may write mmap_lock, so it starts when MADV_FREE ends.  Let
-	 * the list start when MADV_FREE has begun anew.
+	 * To create a thread may need mmap_lock for writing, so it takes until
+	 * MADV_FREE ends.  Let the list start when MADV_FREE has begun anew.
 	 */
 	while (!READ_ONCE(setter_tid))
 		usleep(SLOW_POLL_US);
@@ -449,7 +450,7 @@ static bool progress_while_waiting(struct mb_list *list)
 
 /*
  * A list has to wait while the process changes its memory, and vCPUs must make
- * progress meanwhile.  A list may miss such a change, so try many times.
+ * progress meanwhile.  A list may miss such a change, so try several times.
  */
 static void test_slow_notifier(struct mb_list *list)
 {
@@ -477,7 +478,8 @@ static void test_slow_notifier(struct mb_list *list)
 	kvm_pin_this_task_to_pcpu(sched_getcpu());
 	slow_stop = false;
 	sem_init(&setter_go, 0, 0);
-	pthread_create(&thread, NULL, free_slowly, slow);
+	TEST_ASSERT(!pthread_create(&thread, NULL, free_slowly, slow),
+		    "pthread_create() failed");
 	for (tries = 1; !progress_while_waiting(list); tries++)
 		TEST_ASSERT(tries < SLOW_TRIES, "the guest made no progress");
 	WRITE_ONCE(slow_stop, true);
