@@ -37,8 +37,8 @@ static bool source_pauses;
 static bool stream_ended;
 
 /*
- * Also for the pointer to the main channel: a pause on request comes either
- * before the thread that loads the channel closes it, or finds none.
+ * Also to take the main channel away before it is closed: a pause on request
+ * comes either before that, or finds none.
  */
 static QemuMutex stream_mutex;
 
@@ -146,28 +146,34 @@ int postcopy_rp_stream_ended(QEMUFile *f)
 
 QEMUFile *postcopy_rp_take_stream(MigrationIncomingState *mis)
 {
-    QEMUFile *f = mis->from_src_file;
+    QEMUFile *f;
 
     QEMU_LOCK_GUARD(&stream_mutex);
+    f = mis->from_src_file;
     mis->from_src_file = NULL;
     return f;
 }
 
-bool postcopy_rp_pause(MigrationIncomingState *mis, Error **errp)
+void postcopy_rp_pause(MigrationIncomingState *mis, Error **errp)
 {
     QEMU_LOCK_GUARD(&stream_mutex);
     if (!mis->from_src_file) {
-        /* It has broken already */
-        return true;
+        /* It broke, and migration pauses, unless it was closed at the end */
+        if (!migration_postcopy_is_alive(mis->state) &&
+            !postcopy_is_paused(mis->state)) {
+            error_setg(errp, "Migration has ended");
+        }
+        return;
     }
     if (qatomic_read(&stream_ended) && !qatomic_read(&source_pauses)) {
         error_setg(errp, "The source has sent everything. It would not pause,"
                    " but start the guest, which runs here");
-        return false;
+        return;
     }
     if (qemu_file_shutdown(mis->from_src_file)) {
         error_setg(errp, "Failed to pause destination migration");
-        return false;
+        return;
     }
-    return true;
+    /* Under the lock: before a recovery, which begins with a new channel */
+    postcopy_faults_preempt_broken();
 }

@@ -96,8 +96,8 @@ int postcopy_rp_stream_ended(QEMUFile *f);
  *
  * From now on, postcopy_rp_pause() does not use it.
  *
- * Context: the thread that loads the main channel, or no thread does.
- * Returns: the main channel.
+ * Context: the thread that pauses or ends the incoming migration.
+ * Returns: the main channel, or NULL if there is none.
  */
 QEMUFile *postcopy_rp_take_stream(MigrationIncomingState *mis);
 
@@ -105,11 +105,11 @@ QEMUFile *postcopy_rp_take_stream(MigrationIncomingState *mis);
  * postcopy_rp_pause: break the main channel, so that migration pauses here
  * @errp: why that was not done
  *
- * Refused if the source would then start the guest, which runs here.
+ * Also ends the wait for pages of the preempt channel.  Refused if the source
+ * would then start the guest, which runs here.
  *
  * Context: any thread.
- * Returns: true if the channel is broken.
  */
-bool postcopy_rp_pause(MigrationIncomingState *mis, Error **errp);
+void postcopy_rp_pause(MigrationIncomingState *mis, Error **errp);
 
 #endif
