@@ -47,6 +47,19 @@ static unsigned long userfault_max_size(struct kvm *kvm,
 	return PUD_SIZE;
 }
 
+static int userfault_missing(struct kvm_vcpu *vcpu, gfn_t gfn)
+{
+	int r;
+
+	if (kvm_arm_userfault_halt(vcpu, gfn))
+		return 1;
+
+	r = kvm_userfault_exit(vcpu, gfn, kvm_is_write_fault(vcpu),
+			       kvm_vcpu_trap_is_exec_fault(vcpu), false);
+	kvm_arm_userfault_offer(vcpu, gfn);
+	return r;
+}
+
 int __kvm_faultin_userfault(struct kvm_vcpu *vcpu, struct kvm_memory_slot *memslot,
 			    unsigned long hva, unsigned long *max_size)
 {
@@ -66,8 +79,7 @@ int __kvm_faultin_userfault(struct kvm_vcpu *vcpu, struct kvm_memory_slot *memsl
 	if (r < 0)
 		return r;
 	if (r > 0)
-		return kvm_userfault_exit(vcpu, gfn, kvm_is_write_fault(vcpu),
-					  kvm_vcpu_trap_is_exec_fault(vcpu), false);
+		return userfault_missing(vcpu, gfn);
 
 	*max_size = userfault_max_size(vcpu->kvm, memslot, gfn, hva);
 	return 0;

@@ -23,7 +23,8 @@ int __kvm_faultin_userfault(struct kvm_vcpu *vcpu, struct kvm_memory_slot *memsl
  * Called without mmu_lock and mmap_lock, before the pfn is looked up.  With
  * userfault, the fault must use @mmu_seq, and no later count.
  *
- * Return: 0 if the fault may go on, -EFAULT if KVM_RUN must return that.
+ * Return: 0 if the fault may go on, 1 if the vCPU is halted for the page, -EFAULT if
+ * KVM_RUN must return that.
  */
 static inline int kvm_faultin_userfault(struct kvm_vcpu *vcpu,
 					struct kvm_memory_slot *memslot,
@@ -37,5 +38,36 @@ static inline int kvm_faultin_userfault(struct kvm_vcpu *vcpu,
 
 	return __kvm_faultin_userfault(vcpu, memslot, hva, max_size);
 }
+
+/**
+ * kvm_arm_userfault_halt - halt a vCPU that waits for a page already
+ * @vcpu: the vCPU, which has faulted on the page
+ * @gfn:  the page, whose bit is set
+ *
+ * Return: true if the vCPU is halted before it enters the guest again.
+ */
+bool kvm_arm_userfault_halt(struct kvm_vcpu *vcpu, gfn_t gfn);
+
+/**
+ * kvm_arm_userfault_offer - let userspace accept an exit, if the vCPU can be halted
+ * @vcpu: the vCPU, after kvm_userfault_exit()
+ * @gfn:  the page
+ */
+void kvm_arm_userfault_offer(struct kvm_vcpu *vcpu, gfn_t gfn);
+
+/**
+ * kvm_arm_userfault_requests - handle a vCPU's requests to halt and to go on
+ * @vcpu: the vCPU, which is loaded
+ */
+void kvm_arm_userfault_requests(struct kvm_vcpu *vcpu);
+
+/**
+ * kvm_arm_vcpu_enable_cap - the vCPU's ioctl KVM_ENABLE_CAP
+ * @vcpu: the vCPU, whose mutex is held
+ * @arg:  a struct kvm_enable_cap
+ *
+ * Return: 0 or a negative errno.
+ */
+int kvm_arm_vcpu_enable_cap(struct kvm_vcpu *vcpu, const void __user *arg);
 
 #endif /* __ARM64_KVM_USERFAULT_H */
