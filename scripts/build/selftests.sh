@@ -12,13 +12,14 @@ set -eu
 # For every architecture, and for one
 tests="memslot_batch_test memslot_batch_perf_test memslot_batch_stress_test
        userfault_test userfault_memslot_test userfault_stress_test
+       userfault_accept_test userfault_accept_stress_test
        userfault_fuzz_test userfault_gigantic_test userfault_perf_test
        userfault_memslot_perf_test
        access_tracking_perf_test demand_paging_test dirty_log_test
        kvm_page_table_test memslot_modification_stress_test memslot_perf_test
        set_memory_region_test"
-tests_x86="userfault_accept_test userfault_accept_nested_test
-       userfault_accept_stress_test
+tests_x86="userfault_accept_events_test userfault_accept_kill_test
+       userfault_accept_nested_test
        userfault_async_pf_test userfault_gmem_test
        userfault_gmem_update_test userfault_nested_test userfault_readonly_test
        userfault_reclaim_test userfault_smm_test

@@ -3,14 +3,62 @@
  * Async page faults over KVM userfault: userspace accepts exits, and says when the
  * pages are there.
  *
- * Each case has a guest without KVM's async page faults, whose vCPU is halted, or one
- * with them, which is told; see kvm_userfault_apf.h.
+ * Each case has a guest without KVM's async page faults, whose vCPU is halted, or, on
+ * x86, one with them, which is told.
  */
 #include "kvm_test_harness.h"
+#include "kvm_userfault_accept.h"
+#ifdef __x86_64__
 #include "kvm_userfault_apf.h"
-#include "kvm_userfault_missing.h"
+#endif
 
 #define PAGE(n)		uf_page(0, n)
+
+static void vm_init(struct uf_vm *uf, int nr_vcpus, bool events)
+{
+#ifdef __x86_64__
+	if (events) {
+		apf_vm_init(uf, nr_vcpus, true);
+		return;
+	}
+#endif
+	apf_vm_create(uf, nr_vcpus, apf_reader_guest);
+	apf_vm_start(uf);
+}
+
+/* vCPU 0 has accepted @page and runs: it is told, or halted.  Returns with it there. */
+static void run_pending(struct uf_vm *uf, struct apf_runner *runner, bool events)
+{
+	uint64_t halts = apf_stat(0, "userfault_halts");
+
+#ifdef __x86_64__
+	uint64_t told = apf_stat(0, "userfault_told");
+
+	if (events) {
+		uf_run_done(uf, 0, APF_TOLD);
+		TEST_ASSERT_EQ(apf_stat(0, "userfault_told"), told + 1);
+		TEST_ASSERT_EQ(apf_stat(0, "userfault_halts"), halts);
+		apf_start(runner, uf, 0);
+		return;
+	}
+#endif
+	apf_start(runner, uf, 0);
+	apf_wait_stat(0, "userfault_halts", halts + 1);
+#ifdef __x86_64__
+	TEST_ASSERT_EQ(apf_stat(0, "userfault_told"), told);
+#endif
+}
+
+/* The guest was not told about any page, and the vCPU was never halted. */
+static void check_unseen(struct uf_vm *uf)
+{
+#ifdef __x86_64__
+	TEST_ASSERT_EQ(apf_stat(0, "userfault_told"), 0);
+	TEST_ASSERT_EQ(apf_guest(uf, 0)->nr_told, 0);
+	TEST_ASSERT_EQ(apf_guest(uf, 0)->nr_ready, 0);
+#endif
+	TEST_ASSERT_EQ(apf_stat(0, "userfault_halts"), 0);
+}
 
 FIXTURE(accept) {
 	struct uf_vm uf;
@@ -21,35 +69,19 @@ FIXTURE_VARIANT(accept) {
 };
 
 FIXTURE_VARIANT_ADD(accept, halt) { .events = false };
+#ifdef __x86_64__
 FIXTURE_VARIANT_ADD(accept, told) { .events = true };
+#endif
 
 FIXTURE_SETUP(accept)
 {
-	apf_vm_init(&self->uf, 2, variant->events);
+	vm_init(&self->uf, 2, variant->events);
 }
 
 FIXTURE_TEARDOWN(accept)
 {
 	if (self->uf.vm)
 		apf_vm_free(&self->uf);
-}
-
-/* vCPU 0 has accepted @page and runs: it is told, or halted.  Returns with it there. */
-static void run_pending(struct uf_vm *uf, struct apf_runner *runner, bool events)
-{
-	uint64_t told = apf_stat(0, "userfault_told");
-	uint64_t halts = apf_stat(0, "userfault_halts");
-
-	if (events) {
-		uf_run_done(uf, 0, APF_TOLD);
-		TEST_ASSERT_EQ(apf_stat(0, "userfault_told"), told + 1);
-		TEST_ASSERT_EQ(apf_stat(0, "userfault_halts"), halts);
-		apf_start(runner, uf, 0);
-	} else {
-		apf_start(runner, uf, 0);
-		apf_wait_stat(0, "userfault_halts", halts + 1);
-		TEST_ASSERT_EQ(apf_stat(0, "userfault_told"), told);
-	}
 }
 
 TEST_F(accept, capability)
@@ -137,8 +169,7 @@ TEST_F(accept, not_accepted)
 
 	TEST_ASSERT_EQ(apf_accept(uf, 0, PAGE(1)), ENOENT);
 	TEST_ASSERT_EQ(apf_ready(uf, 0, PAGE(1)), ENOENT);
-	TEST_ASSERT_EQ(apf_stat(0, "userfault_told"), 0);
-	TEST_ASSERT_EQ(apf_stat(0, "userfault_halts"), 0);
+	check_unseen(uf);
 }
 
 /* A run that was interrupted before it began keeps the offer, and what was accepted. */
@@ -154,8 +185,7 @@ TEST_F(accept, immediate_exit)
 	vcpu_run_complete_io(vcpu);
 	TEST_ASSERT_EQ(apf_accept(uf, 0, PAGE(1)), 0);
 	vcpu_run_complete_io(vcpu);
-	TEST_ASSERT_EQ(apf_stat(0, "userfault_told"), 0);
-	TEST_ASSERT_EQ(apf_stat(0, "userfault_halts"), 0);
+	check_unseen(uf);
 
 	run_pending(uf, &runner, variant->events);
 	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(1)), 0);
@@ -173,14 +203,11 @@ TEST_F(accept, ready_before_run)
 	uf_run_done(uf, 0, uf_content(PAGE(2)));
 
 	TEST_ASSERT_EQ(apf_ready(uf, 0, PAGE(2)), ENOENT);
-	TEST_ASSERT_EQ(apf_stat(0, "userfault_told"), 0);
-	TEST_ASSERT_EQ(apf_stat(0, "userfault_halts"), 0);
-	TEST_ASSERT_EQ(apf_guest(uf, 0)->nr_ready, 0);
+	check_unseen(uf);
 }
 
 TEST_F(accept, ready_while_running)
 {
-	struct apf_guest *g = apf_guest(&self->uf, 0);
 	struct uf_vm *uf = &self->uf;
 	struct apf_runner runner;
 	int n;
@@ -194,9 +221,6 @@ TEST_F(accept, ready_while_running)
 		TEST_ASSERT_EQ(apf_ready(uf, 0, PAGE(n)), ENOENT);
 	}
 
-	TEST_ASSERT_EQ(g->nr_told, variant->events ? 5 : 0);
-	TEST_ASSERT_EQ(g->nr_ready, g->nr_told);
-	TEST_ASSERT(!memcmp(g->told, g->ready, sizeof(g->told)), "tokens differ");
 	/* A guest that was told sleeps in its own HLT. */
 	TEST_ASSERT_EQ(apf_stat(0, "userfault_halts"), variant->events ? 0 : 5);
 	if (variant->events)
@@ -213,13 +237,8 @@ TEST_F(accept, ready_between_runs)
 	struct apf_runner runner;
 
 	apf_read_accept(uf, 0, PAGE(3));
-	if (variant->events) {
-		uf_run_done(uf, 0, APF_TOLD);
-	} else {
-		apf_start(&runner, uf, 0);
-		apf_wait_stat(0, "userfault_halts", 1);
-		apf_join_interrupted(&runner);
-	}
+	run_pending(uf, &runner, variant->events);
+	apf_join_interrupted(&runner);
 	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(3)), 0);
 	TEST_ASSERT_EQ(apf_ready(uf, 0, PAGE(3)), EALREADY);
 	uf_run_done(uf, 0, uf_content(PAGE(3)));
@@ -229,24 +248,21 @@ TEST_F(accept, ready_between_runs)
 /* An interrupt reaches a vCPU that waits, which goes on waiting after it. */
 TEST_F(accept, interrupt)
 {
-	struct apf_guest *g = apf_guest(&self->uf, 0);
 	struct uf_vm *uf = &self->uf;
 	struct apf_runner runner;
-	struct kvm_msi msi = {
-		.address_lo = 0xfee00000,	/* to the APIC with ID 0 */
-		.data = APF_IPI_VECTOR,
-	};
+	uint64_t halts;
 	int i;
 
 	apf_read_accept(uf, 0, PAGE(4));
 	run_pending(uf, &runner, variant->events);
 	for (i = 1; i <= 3; i++) {
-		/* The number of vCPUs that get it */
-		TEST_ASSERT_EQ(__vm_ioctl(uf->vm, KVM_SIGNAL_MSI, &msi), 1);
-		while (READ_ONCE(g->nr_ipis) < i)
+		halts = apf_stat(0, "userfault_halts");
+		apf_send_irq(uf);
+		while (apf_taken_irqs(uf, 0) < i)
 			usleep(100);
-		if (!variant->events)
-			apf_wait_stat(0, "userfault_halts", 1 + i);
+		/* The access may be repeated before the interrupt is taken, too. */
+		while (!variant->events && apf_stat(0, "userfault_halts") == halts)
+			usleep(100);
 	}
 	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(4)), 0);
 	apf_join_done(&runner, uf_content(PAGE(4)));
@@ -256,11 +272,8 @@ TEST_F(accept, interrupt)
 TEST_F(accept, interrupts_off)
 {
 	struct uf_vm *uf = &self->uf;
-	struct kvm_regs regs;
 
-	vcpu_regs_get(uf->vcpus[0], &regs);
-	regs.rflags &= ~APF_EFLAGS_IF;
-	vcpu_regs_set(uf->vcpus[0], &regs);
+	apf_allow_irqs(uf->vcpus[0], false);
 
 	uf_set_bit(uf, PAGE(5));
 	uf_prepare(uf, 0, UF_READ, PAGE(5));
@@ -274,87 +287,25 @@ TEST_F(accept, interrupts_off)
 TEST_F(accept, withdrawn)
 {
 	struct uf_vm *uf = &self->uf;
-	struct kvm_regs regs;
 
 	apf_read_accept(uf, 0, PAGE(5));
-	vcpu_regs_get(uf->vcpus[0], &regs);
-	regs.rflags &= ~APF_EFLAGS_IF;
-	vcpu_regs_set(uf->vcpus[0], &regs);
+	apf_allow_irqs(uf->vcpus[0], false);
 
 	uf_run_exits(uf, 0, PAGE(5));
 	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(5)), ENOENT);
 	uf_run_done(uf, 0, uf_content(PAGE(5)));
-	TEST_ASSERT_EQ(apf_stat(0, "userfault_told"), 0);
-	TEST_ASSERT_EQ(apf_stat(0, "userfault_halts"), 0);
-}
-
-/* Userspace resets the vCPU to wait for INIT: its pages are forgotten. */
-TEST_F(accept, mp_state)
-{
-	static const int states[] = {
-		KVM_MP_STATE_UNINITIALIZED, KVM_MP_STATE_INIT_RECEIVED,
-		KVM_MP_STATE_SIPI_RECEIVED,
-	};
-	struct uf_vm *uf = &self->uf;
-	struct kvm_mp_state state;
-	int i;
-
-	apf_guest(uf, 0)->mode = APF_SKIP;
-	for (i = 0; i < ARRAY_SIZE(states); i++) {
-		apf_read_accept(uf, 0, PAGE(20 + i));
-		state.mp_state = states[i];
-		vcpu_mp_state_set(uf->vcpus[0], &state);
-		TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(20 + i)), ENOENT);
-		state.mp_state = KVM_MP_STATE_RUNNABLE;
-		vcpu_mp_state_set(uf->vcpus[0], &state);
-		uf_run_done(uf, 0, uf_content(PAGE(20 + i)));
-	}
-}
-
-/* Another vCPU's kick ends a HLT, but not the halt for a page. */
-TEST_F(accept, kicked)
-{
-	struct uf_vm *uf = &self->uf;
-	struct apf_runner runner;
-	uint64_t halts;
-
-	apf_read_accept(uf, 0, PAGE(6));
-	run_pending(uf, &runner, variant->events);
-	halts = apf_stat(0, "userfault_halts");
-	apf_kick(uf, 1, 0);
-	usleep(50000);
-	TEST_ASSERT_EQ(apf_stat(0, "userfault_halts"), halts);
-	TEST_ASSERT_EQ(READ_ONCE(apf_guest(uf, 0)->nr_halts), variant->events ? 1 : 0);
-	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(6)), 0);
-	apf_join_done(&runner, uf_content(PAGE(6)));
-}
-
-/* Wait until vCPU 0 has no exits for a while: a vCPU that spins always has some. */
-static void wait_asleep(void)
-{
-	uint64_t exits = 0, now;
-	int polls, same = 0;
-
-	for (polls = 0; same < 10; polls++) {
-		TEST_ASSERT(polls < 500, "the vCPU does not sleep");
-		usleep(10000);
-		now = apf_stat(0, "exits");
-		same = now == exits ? same + 1 : 0;
-		exits = now;
-	}
+	check_unseen(uf);
 }
 
 /* A guest that is idle sleeps, and so does a vCPU that is halted. */
 TEST_F(accept, sleeps)
 {
-	struct apf_guest *g = apf_guest(&self->uf, 0);
 	struct uf_vm *uf = &self->uf;
 	struct apf_runner runner;
 
 	apf_read_accept(uf, 0, PAGE(7));
 	run_pending(uf, &runner, variant->events);
-	wait_asleep();
-	TEST_ASSERT_EQ(READ_ONCE(g->nr_halts), 0);
+	apf_wait_asleep(0);
 	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(7)), 0);
 	apf_join_done(&runner, uf_content(PAGE(7)));
 }
@@ -386,47 +337,14 @@ TEST_F(accept, vm_destroyed)
 	/* Teardown looks for warnings. */
 }
 
-/*
- * Userspace disables the guest's async page faults while a page is pending: the page
- * is forgotten, and a vCPU that is halted for it goes on.
- */
-TEST_F(accept, msr_off)
-{
-	struct uf_vm *uf = &self->uf;
-	struct apf_runner runner;
-
-	apf_guest(uf, 0)->mode = APF_SKIP;
-	apf_read_accept(uf, 0, PAGE(11));
-	if (variant->events) {
-		uf_run_done(uf, 0, APF_SKIPPED);
-		vcpu_set_msr(uf->vcpus[0], MSR_KVM_ASYNC_PF_EN, 0);
-		TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(11)), ENOENT);
-		uf_access(uf, 0, UF_READ, PAGE(11));
-		TEST_ASSERT_EQ(apf_guest(uf, 0)->nr_ready, 0);
-		return;
-	}
-
-	apf_start(&runner, uf, 0);
-	apf_wait_stat(0, "userfault_halts", 1);
-	apf_join_interrupted(&runner);
-	vcpu_set_msr(uf->vcpus[0], MSR_KVM_ASYNC_PF_EN, 0);
-	/* The access exits again, and can be accepted again. */
-	apf_run_offers(uf, 0, PAGE(11));
-	TEST_ASSERT_EQ(apf_ready(uf, 0, PAGE(11)), ENOENT);
-	TEST_ASSERT_EQ(apf_accept(uf, 0, PAGE(11)), 0);
-	vcpu_set_msr(uf->vcpus[0], MSR_KVM_ASYNC_PF_EN, 0);
-	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(11)), ENOENT);
-	uf_run_done(uf, 0, uf_content(PAGE(11)));
-}
-
-/* Of a vCPU that is halted */
+/* Of a vCPU that is halted, or about to be */
 FIXTURE(halted) {
 	struct uf_vm uf;
 };
 
 FIXTURE_SETUP(halted)
 {
-	apf_vm_init(&self->uf, 1, false);
+	vm_init(&self->uf, 1, false);
 }
 
 FIXTURE_TEARDOWN(halted)
@@ -442,179 +360,135 @@ TEST_F(halted, interrupts_off)
 {
 	struct uf_vm *uf = &self->uf;
 	struct apf_runner runner;
-	struct kvm_regs regs;
 
 	apf_read_accept(uf, 0, PAGE(5));
 	run_pending(uf, &runner, false);
 	apf_join_interrupted(&runner);
-	vcpu_regs_get(uf->vcpus[0], &regs);
-	regs.rflags &= ~APF_EFLAGS_IF;
-	vcpu_regs_set(uf->vcpus[0], &regs);
+	apf_allow_irqs(uf->vcpus[0], false);
 
 	uf_run_exits(uf, 0, PAGE(5));
 	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(5)), 0);
 	uf_run_done(uf, 0, uf_content(PAGE(5)));
 }
 
-/* Of a guest that is told */
-FIXTURE(events) {
-	struct uf_vm uf;
-};
-
-FIXTURE_SETUP(events)
+/*
+ * A signal ends the run when the vCPU is about to be halted.  Userspace disables
+ * interrupts then: the next run must not halt it.
+ */
+TEST_F(halted, interrupted_before)
 {
-	apf_vm_init(&self->uf, 1, true);
+	struct uf_vm *uf = &self->uf;
+
+	apf_read_accept(uf, 0, PAGE(6));
+	apf_run_with_signal(uf, 0);
+	apf_allow_irqs(uf->vcpus[0], false);
+
+	uf_run_exits(uf, 0, PAGE(6));
+	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(6)), 0);
+	uf_run_done(uf, 0, uf_content(PAGE(6)));
 }
 
-FIXTURE_TEARDOWN(events)
+/* Likewise, and the page comes: the next run goes on. */
+TEST_F(halted, ready_before)
 {
-	apf_vm_free(&self->uf);
+	struct uf_vm *uf = &self->uf;
+
+	apf_read_accept(uf, 0, PAGE(6));
+	apf_run_with_signal(uf, 0);
+	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(6)), 0);
+	TEST_ASSERT_EQ(apf_ready(uf, 0, PAGE(6)), EALREADY);
+	uf_run_done(uf, 0, uf_content(PAGE(6)));
+	TEST_ASSERT_EQ(apf_ready(uf, 0, PAGE(6)), ENOENT);
 }
 
-/* A second fault on a pending page halts the vCPU. */
-TEST_F(events, second_fault)
+#ifdef __aarch64__
+
+static void reset_vcpu(struct uf_vm *uf)
+{
+	struct kvm_vcpu_init init;
+
+	vm_ioctl(uf->vm, KVM_ARM_PREFERRED_TARGET, &init);
+	vcpu_ioctl(uf->vcpus[0], KVM_ARM_VCPU_INIT, &init);
+}
+
+/* Userspace resets the vCPU: its page is forgotten. */
+TEST_F(halted, reset)
 {
 	struct uf_vm *uf = &self->uf;
 	struct apf_runner runner;
 
-	apf_guest(uf, 0)->mode = APF_AGAIN;
-	apf_read_accept(uf, 0, PAGE(1));
-	uf_run_done(uf, 0, APF_TOLD);
-	apf_start(&runner, uf, 0);
-	apf_wait_stat(0, "userfault_halts", 1);
-	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(1)), 0);
-	apf_join_done(&runner, uf_content(PAGE(1)));
-	TEST_ASSERT_EQ(apf_guest(uf, 0)->nr_told, 1);
-}
-
-/* Let the guest skip @n pages from @first on, all of which are accepted. */
-static void skip_pages(struct uf_vm *uf, int first, int n)
-{
-	uint64_t told = apf_guest(uf, 0)->nr_told;
-	int i;
-
-	apf_guest(uf, 0)->mode = APF_SKIP;
-	for (i = first; i < first + n; i++) {
-		apf_read_accept(uf, 0, PAGE(i));
-		uf_run_done(uf, 0, APF_SKIPPED);
-	}
-	TEST_ASSERT_EQ(apf_guest(uf, 0)->nr_told, told + n);
-}
-
-/* Run until the guest has got @n events that a page is ready. */
-static void run_ready(struct uf_vm *uf, int n)
-{
-	struct apf_guest *g = apf_guest(uf, 0);
-	int i;
-
-	uf_prepare(uf, 0, UF_READ, PAGE(0));
-	for (i = 0; i < 1000 && READ_ONCE(g->nr_ready) < n; i++)
-		uf_run_done(uf, 0, uf_content(PAGE(0)));
-	TEST_ASSERT_EQ(g->nr_ready, n);
-}
-
-/* As many pages as can be pending, which come in another order. */
-TEST_F(events, limit)
-{
-	struct uf_vm *uf = &self->uf;
-	int i;
-
-	skip_pages(uf, 1, APF_MAX_PAGES);
-	uf_set_bit(uf, PAGE(100));
-	uf_prepare(uf, 0, UF_READ, PAGE(100));
-	uf_run_exits(uf, 0, PAGE(100));
-	TEST_ASSERT_EQ(apf_accept(uf, 0, PAGE(100)), ENOENT);
-	uf_clear_bit(uf, PAGE(100));
-	uf_run_done(uf, 0, uf_content(PAGE(100)));
-
-	for (i = 1; i <= APF_MAX_PAGES; i++)
-		TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(1 + i * 37 % APF_MAX_PAGES)), 0);
-	run_ready(uf, APF_MAX_PAGES);
-	apf_check_tokens(uf, 0, APF_MAX_PAGES);
-
-	/* There is room again. */
-	skip_pages(uf, 200, APF_MAX_PAGES);
-	for (i = 200; i < 200 + APF_MAX_PAGES; i++)
-		TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(i)), 0);
-	run_ready(uf, 2 * APF_MAX_PAGES);
-	apf_check_tokens(uf, 0, 2 * APF_MAX_PAGES);
-}
-
-/* KVM's own async page faults are pending as well, for pages that are in userfaultfd. */
-TEST_F(events, both_kinds)
-{
-	static uint64_t content[PAGE_SIZE / sizeof(uint64_t)] __aligned(PAGE_SIZE);
-	struct uf_vm *uf = &self->uf;
-	void *hva = uf_page_hva(uf, PAGE(300));
-	int uffd, i;
-
-	uffd = missing_register(hva, PAGE_SIZE);
-	if (uffd < 0)
-		SKIP(return, "no userfaultfd");
-
-	skip_pages(uf, 1, 3);
-	uf_prepare(uf, 0, UF_READ, PAGE(300));
-	uf_run_done(uf, 0, APF_SKIPPED);
-	missing_wait(uffd, hva);
-	skip_pages(uf, 4, 3);
-	missing_place(uffd, hva, content);
-	for (i = 1; i <= 6; i++)
-		TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(i)), 0);
-	run_ready(uf, 7);
-	apf_check_tokens(uf, 0, 7);
-	close(uffd);
-}
-
-/* The guest's MSR is written again, as after a migration: all tasks are woken. */
-TEST_F(events, wake_all)
-{
-	struct apf_guest *g = apf_guest(&self->uf, 0);
-	struct uf_vm *uf = &self->uf;
-
-	skip_pages(uf, 1, 2);
-	vcpu_set_msr(uf->vcpus[0], MSR_KVM_ASYNC_PF_EN, 0);
-	vcpu_set_msr(uf->vcpus[0], MSR_KVM_ASYNC_PF_EN, g->area_gpa | APF_EVENTS);
-	run_ready(uf, 1);
-	TEST_ASSERT_EQ(g->ready[0], ~0u);
-	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(1)), ENOENT);
-	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(2)), ENOENT);
-}
-
-/* While a guest has not acknowledged an event, another one does not keep it awake. */
-TEST_F(events, unacknowledged)
-{
-	struct apf_guest *g = apf_guest(&self->uf, 0);
-	struct uf_vm *uf = &self->uf;
-	struct apf_runner runner;
-	struct kvm_regs regs;
-
-	skip_pages(uf, 1, 2);
-	/* With interrupts off, the guest does not take the first event. */
-	vcpu_regs_get(uf->vcpus[0], &regs);
-	regs.rflags &= ~APF_EFLAGS_IF;
-	vcpu_regs_set(uf->vcpus[0], &regs);
-	uf_prepare(uf, 0, UF_READ, PAGE(0));
-	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(1)), 0);
-	uf_run_done(uf, 0, uf_content(PAGE(0)));
-	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(2)), 0);
-	uf_run_done(uf, 0, uf_content(PAGE(0)));
-	TEST_ASSERT_EQ(g->nr_ready, 0);
-
-	/* A HLT with interrupts off ends with an NMI, which the test does not send. */
-	g->halt = true;
-	apf_start(&runner, uf, 0);
-	wait_asleep();
+	apf_read_accept(uf, 0, PAGE(12));
+	run_pending(uf, &runner, false);
 	apf_join_interrupted(&runner);
-	g->halt = false;
-
-	vcpu_regs_get(uf->vcpus[0], &regs);
-	regs.rflags |= APF_EFLAGS_IF;
-	vcpu_regs_set(uf->vcpus[0], &regs);
-	vcpu_mp_state_set(uf->vcpus[0],
-			  &(struct kvm_mp_state){ .mp_state = KVM_MP_STATE_RUNNABLE });
-	run_ready(uf, 2);
-	apf_check_tokens(uf, 0, 2);
+	reset_vcpu(uf);
+	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(12)), ENOENT);
 }
+
+TEST_F(halted, reset_before_run)
+{
+	struct uf_vm *uf = &self->uf;
+
+	apf_read_accept(uf, 0, PAGE(12));
+	reset_vcpu(uf);
+	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(12)), ENOENT);
+}
+
+/* A vCPU that userspace suspends is not halted for a page that it has accepted. */
+TEST_F(halted, suspended_before_run)
+{
+	struct kvm_mp_state state = { .mp_state = KVM_MP_STATE_SUSPENDED };
+	struct uf_vm *uf = &self->uf;
+	struct kvm_vcpu *vcpu = uf->vcpus[0];
+	struct apf_runner runner;
+
+	vm_enable_cap(uf->vm, KVM_CAP_ARM_SYSTEM_SUSPEND, 0);
+	apf_read_accept(uf, 0, PAGE(13));
+	vcpu_mp_state_set(vcpu, &state);
+	apf_start(&runner, uf, 0);
+	apf_wait_stat(0, "blocking", 1);
+	TEST_ASSERT_EQ(apf_stat(0, "userfault_halts"), 0);
+	apf_join_interrupted(&runner);
+	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(13)), ENOENT);
+
+	state.mp_state = KVM_MP_STATE_RUNNABLE;
+	vcpu_mp_state_set(vcpu, &state);
+	uf_run_done(uf, 0, uf_content(PAGE(13)));
+}
+
+/* A page that is ready is no wake-up event for a vCPU that userspace has suspended. */
+TEST_F(halted, suspended)
+{
+	struct kvm_mp_state state = { .mp_state = KVM_MP_STATE_SUSPENDED };
+	struct uf_vm *uf = &self->uf;
+	struct kvm_vcpu *vcpu = uf->vcpus[0];
+	struct apf_runner runner;
+
+	vm_enable_cap(uf->vm, KVM_CAP_ARM_SYSTEM_SUSPEND, 0);
+	apf_read_accept(uf, 0, PAGE(13));
+	run_pending(uf, &runner, false);
+	apf_join_interrupted(&runner);
+
+	vcpu_mp_state_set(vcpu, &state);
+	apf_start(&runner, uf, 0);
+	apf_wait_stat(0, "blocking", 1);
+	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(13)), 0);
+	usleep(100000);
+	TEST_ASSERT_EQ(apf_stat(0, "blocking"), 1);
+	TEST_ASSERT(pthread_tryjoin_np(runner.thread, NULL) == EBUSY, "the page woke it");
+
+	apf_send_irq(uf);
+	pthread_join(runner.thread, NULL);
+	TEST_ASSERT_EQ(runner.r, 0);
+	TEST_ASSERT_EQ(vcpu->run->exit_reason, KVM_EXIT_SYSTEM_EVENT);
+	TEST_ASSERT_EQ(vcpu->run->system_event.type, KVM_SYSTEM_EVENT_WAKEUP);
+
+	state.mp_state = KVM_MP_STATE_RUNNABLE;
+	vcpu_mp_state_set(vcpu, &state);
+	uf_run_done(uf, 0, uf_content(PAGE(13)));
+	TEST_ASSERT_EQ(apf_ready(uf, 0, PAGE(13)), ENOENT);
+}
+
+#endif
 
 int main(int argc, char *argv[])
 {
