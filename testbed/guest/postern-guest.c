@@ -24,7 +24,10 @@
  *                           counts as one that waited for a page
  *   postern.memory=N        wait until the guest has N MiB of memory: some of
  *                           it may have to be plugged in
+ *   postern.workers=N       N threads use memory, not one on each CPU
  *   postern.disk=1          use /dev/vda, too (disk.c)
+ *   postern.redis=N         an operation reads one of N keys of a Redis server in
+ *                           the guest, and uses no memory besides (redis.c)
  *   postern.work=1          another thread on each CPU counts, and uses no other
  *                           memory: what the guest gets done meanwhile
  *
@@ -54,6 +57,11 @@
  *                                          wrong pages
  *   POSTERN more bytes=N bad=N             the answer to "more": other memory
  *                                          was used besides, and freed
+ *   POSTERN apf en=N int=N                 the answer to "apf": the first CPU's
+ *                                          MSRs of KVM's async page faults
+ *   POSTERN loaded ok=1                    the answer to "load": the kernel on
+ *                                          /dev/vda, with the initramfs on
+ *                                          /dev/vdb, which "kexec" boots
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -74,6 +82,8 @@
 #include <time.h>
 #include <unistd.h>
 #include "disk.h"
+#include "kexec.h"
+#include "redis.h"
 
 enum {
     DEFAULT_PERCENT = 60,       /* of all memory */
@@ -87,6 +97,8 @@ enum {
     PAUSE_US = 20000,
     PAGE = 4096,
     MORE_BYTES = 32 << 20,
+    MSR_KVM_ASYNC_PF_EN = 0x4b564d02,
+    MSR_KVM_ASYNC_PF_INT = 0x4b564d06,
     WORDS_PER_PAGE = PAGE / sizeof(uint64_t),
 };
 
@@ -100,6 +112,7 @@ typedef struct Worker {
     unsigned index;
     uint64_t seed;
     uint64_t sum;               /* of this worker's words, as it must be */
+    int redis;                  /* its connection */
     atomic_uint_fast64_t ops;
     atomic_uint_fast64_t bad;
     Waits waits;
@@ -112,6 +125,7 @@ static uint64_t nwords;
 static uint64_t *words;
 static uint32_t *generation;
 static unsigned rest_us;
+static unsigned redis_keys;        /* 0: no server is used */
 static uint64_t wait_min_ns;       /* 0: operations are not timed */
 
 /*
@@ -248,11 +262,25 @@ static uint64_t wait_step_ns(unsigned step)
     return (low << shift) + (UINT64_C(1) << shift) / 2;
 }
 
-static void timed_check_and_rewrite(Worker *w, uint64_t i)
+static void read_key(Worker *w, unsigned key)
+{
+    if (!redis_get(w->redis, key)) {
+        atomic_fetch_add(&w->bad, 1);
+        if (atomic_fetch_add(&reports, 1) < MAX_REPORTS) {
+            say("POSTERN bad key=%u\n", key);
+        }
+    }
+}
+
+static void timed_use(Worker *w, uint64_t i)
 {
     uint64_t ns = now_ns();
 
-    check_and_rewrite(w, i);
+    if (redis_keys) {
+        read_key(w, i % redis_keys);
+    } else {
+        check_and_rewrite(w, i);
+    }
     ns = now_ns() - ns;
     if (ns >= wait_min_ns) {
         atomic_fetch_add(&w->waits.ns, ns);
@@ -289,8 +317,8 @@ static void sweep(Worker *w)
 
 static void use_word(Worker *w, uint64_t i)
 {
-    if (wait_min_ns) {
-        timed_check_and_rewrite(w, i);
+    if (wait_min_ns || redis_keys) {
+        timed_use(w, i);
     } else {
         check_and_rewrite(w, i);
     }
@@ -346,6 +374,12 @@ static void *worker_main(void *opaque)
     unsigned sweeps = 0, walks = 0;
 
     fill(w);
+    if (redis_keys) {
+        w->redis = redis_connect();
+        if (w->redis < 0 || (!w->index && redis_fill(w->redis, redis_keys))) {
+            die("redis");
+        }
+    }
     pthread_barrier_wait(&filled);
     for (uint64_t i = w->index; i < nwords; i += nworkers) {
         w->sum += expected(i, 1);
@@ -403,13 +437,13 @@ static void start_thread(unsigned cpu, void *(*run)(void *), void *arg)
     pthread_attr_destroy(&attr);
 }
 
-static void start_worker(unsigned index)
+static void start_worker(unsigned index, unsigned cpu)
 {
     Worker *w = &workers[index];
 
     w->index = index;
     w->seed = 0x9e3779b97f4a7c15 * (index + 1);
-    start_thread(index, worker_main, w);
+    start_thread(cpu, worker_main, w);
 }
 
 static unsigned number_from_command_line(const char *name, unsigned number)
@@ -548,6 +582,18 @@ static void use_more(void)
     say("POSTERN more bytes=%u bad=%" PRIu64 "\n", MORE_BYTES, bad);
 }
 
+static uint64_t read_msr(uint32_t msr)
+{
+    int fd = open("/dev/cpu/0/msr", O_RDONLY | O_CLOEXEC);
+    uint64_t value;
+
+    if (fd < 0 || pread(fd, &value, sizeof(value), msr) != sizeof(value)) {
+        die("/dev/cpu/0/msr");
+    }
+    close(fd);
+    return value;
+}
+
 static void obey_one_line(void)
 {
     char line[64];
@@ -572,6 +618,19 @@ static void obey_one_line(void)
             disk_bad());
     } else if (!strcmp(line, "more")) {
         use_more();
+    } else if (!strcmp(line, "apf")) {
+        say("POSTERN apf en=%" PRIu64 " int=%" PRIu64 "\n",
+            read_msr(MSR_KVM_ASYNC_PF_EN), read_msr(MSR_KVM_ASYNC_PF_INT));
+    } else if (!strcmp(line, "load")) {
+        const char *failed = kexec_load();
+
+        if (failed) {
+            die(failed);
+        }
+        say("POSTERN loaded ok=1\n");
+    } else if (!strcmp(line, "kexec")) {
+        kexec_boot();
+        die("kexec");
     } else if (!strcmp(line, "pause")) {
         atomic_store(&paused, true);
     } else if (!strcmp(line, "walk") && !atomic_load(&walkers_left)) {
@@ -632,20 +691,24 @@ int main(void)
             100 * number_from_command_line("postern.percent=", DEFAULT_PERCENT);
     wait_min_ns = number_from_command_line("postern.time=", 0) * 1000ull;
     rest_us = number_from_command_line("postern.rest=", 0);
+    redis_keys = number_from_command_line("postern.redis=", 0);
     nwords = bytes / (sizeof(*words) + sizeof(*generation));
-    nworkers = cpus < MAX_WORKERS ? cpus : MAX_WORKERS;
+    nworkers = number_from_command_line("postern.workers=", cpus);
+    if (!nworkers || nworkers > MAX_WORKERS) {
+        nworkers = MAX_WORKERS;
+    }
     words = map_pages(nwords * sizeof(*words));
     generation = map_pages(nwords * sizeof(*generation));
 
     pthread_barrier_init(&filled, NULL, nworkers + 1);
     for (unsigned n = 0; n < nworkers; n++) {
-        start_worker(n);
+        start_worker(n, n % cpus);
     }
     pthread_barrier_wait(&filled);
     pthread_barrier_wait(&filled);
     if (number_from_command_line("postern.work=", 0)) {
         for (unsigned n = 0; n < nworkers; n++) {
-            start_thread(n, counter_main, &counters[n].count);
+            start_thread(n % cpus, counter_main, &counters[n].count);
         }
     }
     if (number_from_command_line("postern.disk=", 0) && disk_start()) {

@@ -244,3 +244,30 @@ bool postern_guest_use_more(PosternVM *vm, unsigned timeout_s, uint64_t *bad,
     *bad = field(line, "bad");
     return true;
 }
+
+bool postern_guest_apf(PosternVM *vm, unsigned timeout_s, PosternGuestApf *apf,
+                       Error **errp)
+{
+    g_autofree char *line = ask(vm, "apf", "apf", timeout_s, errp);
+
+    if (!line) {
+        return false;
+    }
+    apf->en = field(line, "en");
+    apf->interrupt = field(line, "int");
+    return true;
+}
+
+bool postern_guest_load(PosternVM *vm, unsigned timeout_s, Error **errp)
+{
+    g_autofree char *line = ask(vm, "load", "loaded", timeout_s, errp);
+
+    return line != NULL;
+}
+
+bool postern_guest_kexec(PosternVM *vm, unsigned timeout_s, Error **errp)
+{
+    g_autofree char *line = ask(vm, "kexec", "ready", timeout_s, errp);
+
+    return line != NULL;
+}

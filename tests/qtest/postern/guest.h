@@ -153,4 +153,47 @@ bool postern_guest_disk(PosternVM *vm, unsigned timeout_s, uint64_t *ops,
 bool postern_guest_use_more(PosternVM *vm, unsigned timeout_s, uint64_t *bad,
                             Error **errp);
 
+/**
+ * struct PosternGuestApf - the first vCPU's MSRs of KVM's async page faults
+ * @en: MSR_KVM_ASYNC_PF_EN
+ * @interrupt: MSR_KVM_ASYNC_PF_INT
+ */
+typedef struct PosternGuestApf {
+    uint64_t en;
+    uint64_t interrupt;
+} PosternGuestApf;
+
+/**
+ * postern_guest_apf() - read these MSRs
+ * @vm: where the guest runs now
+ * @timeout_s: how long to wait
+ * @apf: filled in
+ * @errp: set on failure
+ *
+ * Return: true when @apf is valid
+ */
+bool postern_guest_apf(PosternVM *vm, unsigned timeout_s, PosternGuestApf *apf,
+                       Error **errp);
+
+/**
+ * postern_guest_load() - load the kernel that is on the first virtio disk, with
+ * the initramfs that is on the second
+ * @vm: where the guest runs now
+ * @timeout_s: how long to wait
+ * @errp: set on failure
+ *
+ * Return: true when it has
+ */
+bool postern_guest_load(PosternVM *vm, unsigned timeout_s, Error **errp);
+
+/**
+ * postern_guest_kexec() - boot the loaded kernel
+ * @vm: where the guest runs now
+ * @timeout_s: how long to wait until the program has filled its memory again
+ * @errp: set on failure
+ *
+ * Return: true when it has
+ */
+bool postern_guest_kexec(PosternVM *vm, unsigned timeout_s, Error **errp);
+
 #endif

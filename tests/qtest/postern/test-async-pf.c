@@ -265,38 +265,122 @@ static void test_reset_hidden(void)
 
 /*
  * All pages come while the guest is stopped.  It has not been told that they
- * are ready when it is migrated once more: no task may sleep for ever.
+ * are ready when it is migrated once more.  Returns where it runs then.
  */
-static void test_again(const void *append)
+static PosternVM *migrate_again(Trip *trip)
 {
-    PosternMigrateOptions options;
+    PosternVM *dst = trip->vms[DESTINATION], *third;
     g_autofree char *socket = NULL;
-    PosternVM *dst, *third;
-    Trip trip = { 0 };
+    PosternMigrateOptions options;
 
-    begin_trip(&trip, append, "");
-    dst = trip.vms[DESTINATION];
-    POLL_UNTIL(accepted(dst) >= 20);
-    check_async(dst, append);
     postern_vm_run(dst, &error_abort, "{ 'execute': 'stop' }");
-    trip_let_go(&trip);
-    wait_for_migration_complete(trip.vms[SOURCE]->qts);
+    trip_let_go(trip);
+    wait_for_migration_complete(trip->vms[SOURCE]->qts);
     wait_for_migration_complete(dst->qts);
 
-    socket = g_strdup_printf("%s-third", trip.socket);
+    socket = g_strdup_printf("%s-third", trip->socket);
     options = (PosternMigrateOptions) {
         .socket = socket,
         .timeout_s = TIMEOUT_S,
     };
-    third = postern_vm_start("third", &trip.configs[DESTINATION], true,
+    third = postern_vm_start("third", &trip->configs[DESTINATION], true,
                              &error_abort);
     postern_migrate_begin(dst, third, &options, &error_abort);
     postern_migrate_wait(dst, third, &options, &error_abort);
     postern_vm_run(third, &error_abort, "{ 'execute': 'cont' }");
+    unlink(socket);
+    return third;
+}
+
+/* No task may sleep for ever */
+static void test_again(const void *append)
+{
+    PosternVM *third;
+    Trip trip = { 0 };
+
+    begin_trip(&trip, append, "");
+    POLL_UNTIL(accepted(trip.vms[DESTINATION]) >= 20);
+    check_async(trip.vms[DESTINATION], append);
+    third = migrate_again(&trip);
     trip_check(third);
     postern_vm_stop(third);
-    unlink(socket);
     trip_free(&trip);
+}
+
+/*
+ * The source has just been stopped: run until all tasks wait, or the guest cannot
+ * go on without a page.  Returns how many waits began meanwhile.  They last, but
+ * for pages that were on their way without a request, a few of all pages.
+ */
+static uint64_t let_tasks_wait(PosternVM *dst)
+{
+    uint64_t told = faults_get(dst->qts, "async-told");
+
+    POLL_UNTIL_STILL(guest_faults(dst->qts));
+    return faults_get(dst->qts, "async-told") - told;
+}
+
+/*
+ * Of 64 tasks, more than half wait when all pages come and the guest is migrated
+ * once more.  None of them may sleep for ever, and the guest's MSRs are the same
+ * on all sides.
+ */
+static void test_many_tasks(void)
+{
+    PosternGuestApf before, after;
+    PosternVM *dst, *third;
+    Trip trip = { 0 };
+    uint64_t waits;
+    pid_t source;
+
+    trip_boot(&trip, g_strdup(""), g_strdup(""), TOLD " postern.workers=64");
+    postern_guest_apf(trip.vms[SOURCE], TIMEOUT_S, &before, &error_abort);
+    g_assert_cmpuint(before.en & 1, ==, 1);
+    trip_switch(&trip);
+    dst = trip.vms[DESTINATION];
+    source = qtest_pid(trip.vms[SOURCE]->qts);
+    for (int i = 0; i < 50; i++) {
+        kill(source, SIGSTOP);
+        waits = let_tasks_wait(dst);
+        if (waits > 32) {
+            break;
+        }
+        kill(source, SIGCONT);
+        wait_for_guest_faults(dst->qts, guest_faults(dst->qts) + 20);
+    }
+    g_assert_cmpuint(waits, >, 32);
+    postern_vm_run(dst, &error_abort, "{ 'execute': 'stop' }");
+    kill(source, SIGCONT);
+
+    third = migrate_again(&trip);
+    trip_check(third);
+    postern_guest_apf(third, TIMEOUT_S, &after, &error_abort);
+    g_assert_cmpuint(after.en, ==, before.en);
+    g_assert_cmpuint(after.interrupt, ==, before.interrupt);
+    postern_vm_stop(third);
+    trip_free(&trip);
+}
+
+/* The guest boots another kernel while accepted pages are missing */
+static void test_kexec(const void *append)
+{
+    Trip trip = { .vcpus = 2, .may_complete = true };
+    g_autofree char *disks = g_strdup_printf(
+        "-drive if=none,id=kernel,format=raw,readonly=on,file=%s"
+        " -device virtio-blk-pci,drive=kernel"
+        " -drive if=none,id=initramfs,format=raw,readonly=on,file=%s"
+        " -device virtio-blk-pci,drive=initramfs",
+        trip_environment("POSTERN_KERNEL"), trip_environment("POSTERN_GUEST"));
+    PosternVM *dst;
+
+    trip_boot(&trip, g_strdup(disks), g_strdup(disks), append);
+    postern_guest_load(trip.vms[SOURCE], TIMEOUT_S, &error_abort);
+    trip_switch(&trip);
+    dst = trip.vms[DESTINATION];
+    POLL_UNTIL(accepted(dst) >= 40);
+    check_async(dst, append);
+    postern_guest_kexec(dst, TIMEOUT_S, &error_abort);
+    trip_end(&trip);
 }
 
 void add_async_pf_cases(void)
@@ -311,6 +395,7 @@ void add_async_pf_cases(void)
         { "recover", test_recover },
         { "reset", test_reset },
         { "again", test_again },
+        { "kexec", test_kexec },
     };
 
     if (!host_has_async_pf()) {
@@ -320,6 +405,7 @@ void add_async_pf_cases(void)
     qtest_add_func("/postern/async-pf/other-machine", test_other_machine);
     qtest_add_func("/postern/async-pf/off", test_off);
     qtest_add_func("/postern/async-pf/reset-hidden", test_reset_hidden);
+    qtest_add_func("/postern/async-pf/many-tasks", test_many_tasks);
     for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
         g_autofree char *told = g_strdup_printf("/postern/async-pf/%s-told",
                                                 cases[i].name);

@@ -34,6 +34,7 @@ typedef struct Trip {
     int vcpus;                  /* 0: one */
     const char *cpu;            /* NULL: the host's */
     bool upstream_way;          /* userfaultfd alone, with postcopy-preempt */
+    bool may_complete;          /* before trip_end(): the test takes long */
     bool resets;                /* firmware may access pages without a bitmap */
 } Trip;
 
