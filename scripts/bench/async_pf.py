@@ -1,21 +1,33 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a guest gets done during post-copy, with and without asynchronous page faults."""
 
+import os
+
 import figures
 import host
-from postcopy import Postcopy, figure
+from postcopy import Postcopy, figure, length
 
 # See postern-bench.c.
 SIDES = 5
 
 METRICS = {
-    'work_per_s': 'What other threads of the guest got done, counts a second',
-    'ops_per_s': "Operations of the threads that wait, a second",
-    'waiting': "Part of the vCPUs' time that accesses waited, %",
-    'p50_us': 'Time that an access waited, p50, us',
-    'p99_us': 'Time that an access waited, p99, us',
-    'postcopy_us': 'Time from the switch to the last page, us',
+    'async': {
+        'work_per_s': 'What other threads of the guest got done, counts a second',
+        'ops_per_s': "Operations of the threads that wait, a second",
+        'waiting': "Part of the vCPUs' time that accesses waited, %",
+        'p50_us': 'Time that an access waited, p50, us',
+        'p99_us': 'Time that an access waited, p99, us',
+        'postcopy_us': 'Time from the switch to the last page, us',
+    },
+    'redis': {
+        'ops_per_s': 'Answers of the server a second, from just before the switch',
+        'p50_us': 'Time to the answer, p50, us',
+        'p99_us': 'Time to the answer, p99, us',
+        'postcopy_us': 'Time from the switch to the last page, us',
+    },
 }
+
+REDIS = os.path.join(host.BUILD, 'redis')
 
 # What the patches of 2010 (v7) that brought asynchronous page faults reported: total
 # work, with swapping instead of post-copy, and 4 vCPUs.
@@ -30,19 +42,38 @@ class AsyncPf(Postcopy):
                  'far it counted, and how long accesses waited; with upstream QEMU, the '
                  "guest's asynchronous page faults on and off, and with ours, vCPUs that "
                  'wait (exits), are halted by KVM (halt), and guests that are told (full)',
+        'redis': "the same five with Debian's kernel and Debian's Redis in the guest, with 2 "
+                 'vCPUs, where 16 clients read from the server',
     }
     ROUNDS = 2
     EPILOG = '''The environment may narrow it: VCPUS (1,2,4), DELAYS of the network each way
-(0,30,1000, in us), LIMITS for pages sent unasked (0,8, in MiB/s, 0 for none).'''
+(0,30,1000, in us), LIMITS for pages sent unasked (0,8, in MiB/s, 0 for none).
+The part redis has 2 vCPUs, and downloads some packages of Debian when it is run for
+the first time.'''
     VCPUS = '1,2,4'
     # Five guests at a time, and a sixth that one of them migrates to.
     MEMORY_MIB = 4096
 
+    def build(self):
+        super().build()
+        if 'redis' in self.parts:
+            host.run(os.path.join(host.ROOT, 'scripts/bench/redis-guest.sh'),
+                     os.path.join(host.BUILD, 'meson', host.GUEST))
+
+    def guest(self, part):
+        if part == 'async':
+            return super().guest(part)
+        return ['--kernel=' + os.path.join(REDIS, 'vmlinuz'),
+                '--initrd=' + os.path.join(REDIS, 'initramfs')]
+
     def program(self, part):
-        return self.groups() * SIDES, ['--async', *self.narrowed()]
+        if part == 'async':
+            return self.groups() * SIDES, ['--async', *self.narrowed()]
+        return (self.groups() // length(self.vcpus) * SIDES,
+                [*self.narrowed('2'), '--redis=60000', '--memory=384', '--percent=1', '--wait=1'])
 
     def show(self, part):
-        for metric, title in METRICS.items():
+        for metric, title in METRICS[part].items():
             stats = figures.summarize([figure(metric, run) for run in self.runs[part]],
                                       'exits', self.rounds)
             host.say(f'\n{title}')
@@ -50,7 +81,7 @@ class AsyncPf(Postcopy):
                     if metric == 'work_per_s' and stat.row in SEED}
             for line in figures.table(stats, '', metric, 'exits', seed=seed):
                 host.say(line)
-            host.plot(f'bench-async-pf-{metric}', f'{title} (no delay, no limit)',
+            host.plot(f'bench-async-pf-{part}-{metric}', f'{title} (no delay, no limit)',
                       {side: [(stat.group.split()[0], stat.values) for stat in stats
                               if stat.row == side and stat.values and
                               stat.group.endswith('plain, 0 us')]

@@ -78,7 +78,9 @@ network each way (0,30,1000, in us; wall), LIMITS for pages sent unasked (0,8,
 in MiB/s, 0 for none; wall).'''
 
     VCPUS = '1,2,4,8'
+    # Of L1
     MEMORY_MIB = 2048
+    CPUS = 1
 
     def __init__(self, parts, rounds):
         super().__init__(parts, rounds)
@@ -114,11 +116,16 @@ in MiB/s, 0 for none; wall).'''
         return length(vcpus) * 4, ['--vcpus=' + vcpus, '--walk', '--delays=0', '--limits=0',
                                    '--memory=96', '--percent=30']
 
+    def guest(self, part):
+        """The kernel and the initramfs of the guests, as options."""
+        return ['--kernel=' + host.OUR_KERNEL,
+                '--initrd=' + os.path.join(host.BUILD, 'meson', host.GUEST)]
+
     def groups(self):
         return length(self.vcpus) * length(self.delays) * length(self.limits)
 
-    def narrowed(self):
-        return ['--vcpus=' + self.vcpus, '--delays=' + self.delays, '--limits=' + self.limits]
+    def narrowed(self, vcpus=None):
+        return ['--vcpus=' + (vcpus or self.vcpus), '--delays=' + self.delays, '--limits=' + self.limits]
 
     def measure_round(self, part, number):
         expected, options = self.program(part)
@@ -138,10 +145,10 @@ in MiB/s, 0 for none; wall).'''
         timeout, clock, boots = (300, ['--icount'], 5) if part == 'icount' else (3400, [], 1)
         for boot in range(boots):
             status = host.testbed(
-                log, ['--smp=1', f'--memory={self.MEMORY_MIB}', f'--timeout={timeout}', *clock],
+                log, [f'--smp={self.CPUS}', f'--memory={self.MEMORY_MIB}', f'--timeout={timeout}',
+                      *clock],
                 [os.path.join(host.BUILD, 'qemu/out/tests/qtest/postern-bench'),
-                 '--kernel=' + host.OUR_KERNEL,
-                 '--initrd=' + os.path.join(host.BUILD, 'meson', host.GUEST),
+                 *self.guest(part),
                  '--upstream=' + STOCK_QEMU, '--postern=' + host.OUR_QEMU, *options])
             if status != 124:
                 break

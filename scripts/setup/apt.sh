@@ -6,6 +6,9 @@
 #                               SERIES, to the cache
 # apt.sh binary PACKAGE ARCH    downloads the package of Debian's architecture
 #                               ARCH to the cache; dpkg does not know of it
+# apt.sh closure ARCH NAME PACKAGE...
+#                               likewise the packages, with all that they depend
+#                               on, to the folder NAME of the cache
 #
 # All use an apt configuration of our own: its source lists, package lists and
 # caches are in the project's cache folder.  /etc/apt is only read, for the address
@@ -155,6 +158,25 @@ download() {
     rmdir "$partial"
 }
 
+# index_of ARCH: configures apt for the packages of an architecture, and fetches
+# their index
+index_of() {
+    configure_apt "binary-$1"
+    # This machine's packages and architectures do not matter.
+    cat >>"$conf" <<END
+APT::Architecture "$1";
+#clear APT::Architectures;
+APT::Architectures:: "$1";
+Dir::State::status "$dir/status";
+END
+    : >"$dir/status"
+    # A failure in the pipe below would be lost.
+    mirrors >/dev/null
+    machine_stanzas >"$dir/postern.sources"
+    say "    fetching the index for $1 (log: $logs/apt-lists.log)"
+    lists || die "the archive's index for $1 could not be fetched"
+}
+
 case ${1:-} in
 install)
     shift
@@ -212,22 +234,26 @@ $(echo "$versions" | tr '\n' ' '): name an unpacked tree by --$name-source=DIR"
     ;;
 binary)
     name=$2 arch=$3
-    configure_apt "binary-$arch"
-    # This machine's packages and architectures do not matter.
-    cat >>"$conf" <<END
-APT::Architecture "$arch";
-#clear APT::Architectures;
-APT::Architectures:: "$arch";
-Dir::State::status "$dir/status";
-END
-    : >"$dir/status"
-    # A failure in the pipe below would be lost.
-    mirrors >/dev/null
-    machine_stanzas >"$dir/postern.sources"
-    say "    fetching the index for $arch (log: $logs/apt-lists.log)"
-    lists || die "the archive's index for $arch could not be fetched"
+    index_of "$arch"
     say "    downloading $name for $arch (log: $logs/download-$name.log)"
     download "$name" "$binaries" "${name}_$arch.sha256" download "$name"
     ;;
-*) die "usage: apt.sh install PACKAGE... | source NAME SERIES | binary PACKAGE ARCH" ;;
+closure)
+    arch=$2 name=$3
+    shift 3
+    index_of "$arch"
+    say "    downloading $name for $arch (log: $logs/download-$name.log)"
+    rm -rf "${binaries:?}/$name"
+    mkdir -p "$binaries/$name/partial"
+    logged "download-$name" apt-get -c "$conf" -y -q --no-install-recommends \
+        -o Dir::Cache::archives="$binaries/$name" --download-only install "$@" ||
+        die "$name could not be downloaded"
+    rmdir "$binaries/$name/partial"
+    rm -f "$binaries/$name/lock"
+    (cd "$binaries/$name" && sha256sum ./*.deb >sha256)
+    ;;
+*)
+    die "usage: apt.sh install PACKAGE... | source NAME SERIES | binary PACKAGE ARCH | \
+closure ARCH NAME PACKAGE..."
+    ;;
 esac

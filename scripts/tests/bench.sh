@@ -247,7 +247,7 @@ matches "a warning if L1 has more CPUs than the machine" "$said" "^warning: L1's
 matches "everything fails: the tables have each row" "$said" '^  kvm-minor +- +- +1 of 1 runs failed$'
 
 # bench.py postcopy, with fakes likewise: four runs a round, of 1 vCPU
-for script in setup/unpack setup/testdev-tree build/qemu; do
+for script in setup/unpack setup/testdev-tree build/qemu bench/redis-guest; do
     printf '#!/bin/sh\n' >"$top/scripts/$script.sh"
 done
 printf '#!/bin/sh\n' >"$work/bin/tc"
@@ -288,14 +288,19 @@ for side in upstream:30 upstream-no-apf:5 exits:10 halt:12 full:40; do
     echo "$run \"work\": ${side#*:}, \"side\": \"${side%:*}\"}"
 done
 END
-VCPUS=1 DELAYS=0 LIMITS=0 bench async-pf 1
+VCPUS=1 DELAYS=0 LIMITS=0 bench async-pf async 1
 is "async-pf: all runs are there: status 0" "$status" 0
 matches "async-pf: work a second, beside the seed's" "$said" \
     '^  full +40.0 \(40.0..40.0\) +4.00 \(4.00..4.00\) +1.91$'
 is "async-pf: all runs are in the results" \
     "$(json=$top/build/bench-async-pf.json json_count '"round"')" 5
-VCPUS=1 DELAYS=0 LIMITS=0,8 bench async-pf 1
+VCPUS=1 DELAYS=0 LIMITS=0,8 bench async-pf async 1
 is "async-pf: missing runs: status 1" "$status" 1
+# A Redis server in the guest: two vCPUs, whatever VCPUS says
+VCPUS=1,2 DELAYS=0 LIMITS=0 bench async-pf redis 1
+is "async-pf: all runs with Redis are there: status 0" "$status" 0
+matches "async-pf: answers of Redis a second" "$said" \
+    '^  upstream +100 \(100..100\) '
 
 # bench.py memslots, likewise
 cat >"$top/build/linux/selftests/memslot_batch_perf_test" <<'END'

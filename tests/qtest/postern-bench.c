@@ -14,6 +14,8 @@
  *
  * With --async, the sides are what a guest can get from asynchronous page
  * faults, with either QEMU, and other threads of the guest count meanwhile.
+ * With --redis, the guest's threads read from a Redis server in the guest
+ * instead, for whose memory they wait.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -33,6 +35,7 @@ enum {
 };
 
 #define ALIVE_OPS 500
+#define REDIS_CLIENTS "16"
 
 /* What is compared */
 typedef struct Side {
@@ -73,6 +76,7 @@ static struct {
     int percent;
     int round;
     int wait_us;
+    int redis_keys;
     gboolean walk;
     gboolean async;
 } arguments;
@@ -480,6 +484,8 @@ static void parse_arguments(int argc, char **argv)
           "count processor time for each page", NULL },
         { "async", 0, 0, G_OPTION_ARG_NONE, &arguments.async,
           "compare what a guest gets from asynchronous page faults", NULL },
+        { "redis", 0, 0, G_OPTION_ARG_INT, &arguments.redis_keys,
+          "likewise, with a Redis server that has so many keys", "N" },
         { NULL }
     };
     g_autoptr(GOptionContext) context =
@@ -495,14 +501,16 @@ static void parse_arguments(int argc, char **argv)
         fprintf(stderr, "postern-bench: %s\n", err->message);
         exit(EXIT_FAILURE);
     }
+    arguments.async |= arguments.redis_keys != 0;
     if (!config.kernel || !config.initrd || !arguments.upstream ||
         !arguments.postern || (arguments.walk && arguments.async) ||
         arguments.memory_mib <= 0 ||
         arguments.percent <= 0 || arguments.round <= 0 ||
+        arguments.redis_keys < 0 ||
         arguments.wait_us <= 0) {
         fprintf(stderr, "postern-bench: needs --kernel, --initrd, --upstream "
-                "and --postern; and numbers above 0; --walk and --async "
-                "exclude each other\n");
+                "and --postern; and numbers above 0; --walk excludes --async "
+                "and --redis\n");
         exit(EXIT_FAILURE);
     }
     sides = arguments.async ? async_sides : qemu_sides;
@@ -513,7 +521,7 @@ static void parse_arguments(int argc, char **argv)
 int main(int argc, char **argv)
 {
     g_auto(GStrv) vcpus = NULL, delays = NULL, limits = NULL;
-    g_autofree char *append = NULL;
+    g_autofree char *append = NULL, *redis = NULL;
 
     parse_arguments(argc, argv);
     vcpus = g_strsplit(arguments.vcpus ?: "1,2,4,8", ",", -1);
@@ -524,10 +532,13 @@ int main(int argc, char **argv)
     config.memory_mib = arguments.memory_mib;
     /* One that both QEMUs have: guests migrate from one to the other */
     config.machine = "pc-q35-10.0";
-    append = g_strdup_printf("postern.percent=%d postern.time=%d%s%s",
+    redis = g_strdup_printf(" postern.workers=" REDIS_CLIENTS
+                            " postern.redis=%d", arguments.redis_keys);
+    append = g_strdup_printf("postern.percent=%d postern.time=%d%s",
                              arguments.percent, arguments.wait_us,
-                             arguments.walk ? " no-kvmapf" : "",
-                             arguments.async ? " postern.work=1" : "");
+                             arguments.redis_keys ? redis :
+                             arguments.async ? " postern.work=1" :
+                             arguments.walk ? " no-kvmapf" : "");
     config.append = append;
     postern_program_init("postern-bench", STEP_TIMEOUT_S, on_failure);
 
