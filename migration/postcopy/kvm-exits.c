@@ -118,7 +118,7 @@ static void vcpu_accepted(CPUState *cpu, const KVMUserfaultAccepted *accepted)
     }
     trace_postcopy_fault_vcpu_accepted(cpu->cpu_index, pending);
     if (vcpu->requests) {
-        postcopy_requests_send_later();
+        postcopy_requests_send();
     }
 }
 

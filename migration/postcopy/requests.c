@@ -20,8 +20,8 @@
  * either, as it could not be stopped meanwhile.  A dedicated thread, which may
  * wait, takes over in three cases: the stream has no room, its lock is held for
  * another message, or a thread has sent for others long enough.  A vCPU that
- * goes on without its page leaves the sending to that thread: the guest gains
- * more from the vCPU than from a request that is sent some microseconds sooner.
+ * goes on without its page sends as well: where processors are scarce, a thread
+ * that was only woken waits milliseconds for one, as the vCPU keeps its own.
  *
  * A queue with a lock and one thread that sends would be a third less code,
  * but that thread would have to be woken for each request.  Both were measured
@@ -335,11 +335,6 @@ void postcopy_requests_push(RAMBlock *rb, ram_addr_t offset)
 void postcopy_requests_send(void)
 {
     requests_work(false);
-}
-
-void postcopy_requests_send_later(void)
-{
-    qemu_event_set(&thread_event);
 }
 
 void postcopy_requests_start(MigrationIncomingState *mis)

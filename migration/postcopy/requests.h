@@ -51,7 +51,7 @@ void postcopy_requests_reset(MigrationIncomingState *mis);
  * @offset: of the page in @rb
  *
  * The next postcopy_requests_send() of any thread sends it.  The caller makes
- * one, or calls postcopy_requests_send_later().
+ * one.
  *
  * Context: any thread; takes no lock.
  */
@@ -68,14 +68,5 @@ void postcopy_requests_push(RAMBlock *rb, ram_addr_t offset);
  * Context: any thread, also within RCU read sections, with no lock held.
  */
 void postcopy_requests_send(void);
-
-/**
- * postcopy_requests_send_later: have the thread send all pushed requests
- *
- * For a thread that must not be held up, not even by its own system call.
- *
- * Context: any thread, also within RCU read sections.
- */
-void postcopy_requests_send_later(void);
 
 #endif
