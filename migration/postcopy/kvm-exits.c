@@ -117,9 +117,7 @@ static void vcpu_accepted(CPUState *cpu, const KVMUserfaultAccepted *accepted)
                                     now - waiter->start_ns);
     }
     trace_postcopy_fault_vcpu_accepted(cpu->cpu_index, pending);
-    if (vcpu->requests) {
-        postcopy_requests_send();
-    }
+    vcpu_request(cpu);
 }
 
 static bool vcpu_kicked(CPUState *cpu)
