@@ -32,16 +32,6 @@ FIXTURE_TEARDOWN(waits)
 		apf_vm_free(&self->uf);
 }
 
-/* Let vCPU 0 run with @page pending: it is told, or halted.  Returns with it there. */
-static void run_pending(struct uf_vm *uf, struct apf_runner *runner, bool events)
-{
-	if (events)
-		uf_run_done(uf, 0, APF_TOLD);
-	apf_start(runner, uf, 0);
-	if (!events)
-		apf_wait_stat(0, "userfault_halts", 1);
-}
-
 /* Userspace resets the vCPU to wait for INIT: its pages are forgotten. */
 TEST_F(waits, mp_state)
 {
@@ -73,7 +63,7 @@ TEST_F(waits, kicked)
 	uint64_t halts;
 
 	apf_read_accept(uf, 0, PAGE(6));
-	run_pending(uf, &runner, variant->events);
+	apf_run_pending(uf, &runner, variant->events);
 	halts = apf_stat(0, "userfault_halts");
 	apf_kick(uf, 1, 0);
 	usleep(50000);

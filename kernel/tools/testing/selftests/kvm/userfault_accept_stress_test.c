@@ -10,10 +10,7 @@
  */
 #include <sched.h>
 
-#include "kvm_userfault_accept.h"
-#ifdef __x86_64__
 #include "kvm_userfault_apf.h"
-#endif
 
 #define STRESS_PAGES	100	/* of each vCPU: more than can be pending */
 
@@ -143,11 +140,6 @@ static void handle_exit(int id, unsigned int *seed)
 
 #ifdef __x86_64__
 
-static void vm_init(int nr_vcpus, bool events)
-{
-	apf_vm_init(&uf, nr_vcpus, events);
-}
-
 /* How the guest goes on if it is told about its next page. */
 static void choose_mode(int id, unsigned int *seed)
 {
@@ -185,12 +177,6 @@ static void check_events(int id, bool events)
 }
 
 #else
-
-static void vm_init(int nr_vcpus, bool events)
-{
-	apf_vm_create(&uf, nr_vcpus, apf_reader_guest);
-	apf_vm_start(&uf);
-}
 
 static void choose_mode(int id, unsigned int *seed)
 {
@@ -263,7 +249,7 @@ static void run_stress(int nr_vcpus, bool events)
 
 	memset(counts, 0, sizeof(counts));
 	stop = false;
-	vm_init(nr_vcpus, events);
+	apf_vm_init(&uf, nr_vcpus, events);
 	uf_start_thread(&server, server_thread, NULL);
 	for (id = 0; id < nr_vcpus; id++)
 		uf_start_thread(&threads[id], vcpu_thread, (void *)id);

@@ -7,47 +7,9 @@
  * x86, one with them, which is told.
  */
 #include "kvm_test_harness.h"
-#include "kvm_userfault_accept.h"
-#ifdef __x86_64__
 #include "kvm_userfault_apf.h"
-#endif
 
 #define PAGE(n)		uf_page(0, n)
-
-static void vm_init(struct uf_vm *uf, int nr_vcpus, bool events)
-{
-#ifdef __x86_64__
-	if (events) {
-		apf_vm_init(uf, nr_vcpus, true);
-		return;
-	}
-#endif
-	apf_vm_create(uf, nr_vcpus, apf_reader_guest);
-	apf_vm_start(uf);
-}
-
-/* vCPU 0 has accepted @page and runs: it is told, or halted.  Returns with it there. */
-static void run_pending(struct uf_vm *uf, struct apf_runner *runner, bool events)
-{
-	uint64_t halts = apf_stat(0, "userfault_halts");
-
-#ifdef __x86_64__
-	uint64_t told = apf_stat(0, "userfault_told");
-
-	if (events) {
-		uf_run_done(uf, 0, APF_TOLD);
-		TEST_ASSERT_EQ(apf_stat(0, "userfault_told"), told + 1);
-		TEST_ASSERT_EQ(apf_stat(0, "userfault_halts"), halts);
-		apf_start(runner, uf, 0);
-		return;
-	}
-#endif
-	apf_start(runner, uf, 0);
-	apf_wait_stat(0, "userfault_halts", halts + 1);
-#ifdef __x86_64__
-	TEST_ASSERT_EQ(apf_stat(0, "userfault_told"), told);
-#endif
-}
 
 /* The guest was not told about any page, and the vCPU was never halted. */
 static void check_unseen(struct uf_vm *uf)
@@ -75,7 +37,7 @@ FIXTURE_VARIANT_ADD(accept, told) { .events = true };
 
 FIXTURE_SETUP(accept)
 {
-	vm_init(&self->uf, 2, variant->events);
+	apf_vm_init(&self->uf, 2, variant->events);
 }
 
 FIXTURE_TEARDOWN(accept)
@@ -187,7 +149,7 @@ TEST_F(accept, immediate_exit)
 	vcpu_run_complete_io(vcpu);
 	check_unseen(uf);
 
-	run_pending(uf, &runner, variant->events);
+	apf_run_pending(uf, &runner, variant->events);
 	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(1)), 0);
 	apf_join_done(&runner, uf_content(PAGE(1)));
 }
@@ -214,7 +176,7 @@ TEST_F(accept, ready_while_running)
 
 	for (n = 1; n <= 5; n++) {
 		apf_read_accept(uf, 0, PAGE(n));
-		run_pending(uf, &runner, variant->events);
+		apf_run_pending(uf, &runner, variant->events);
 		usleep(10000);
 		TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(n)), 0);
 		apf_join_done(&runner, uf_content(PAGE(n)));
@@ -237,7 +199,7 @@ TEST_F(accept, ready_between_runs)
 	struct apf_runner runner;
 
 	apf_read_accept(uf, 0, PAGE(3));
-	run_pending(uf, &runner, variant->events);
+	apf_run_pending(uf, &runner, variant->events);
 	apf_join_interrupted(&runner);
 	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(3)), 0);
 	TEST_ASSERT_EQ(apf_ready(uf, 0, PAGE(3)), EALREADY);
@@ -254,7 +216,7 @@ TEST_F(accept, interrupt)
 	int i;
 
 	apf_read_accept(uf, 0, PAGE(4));
-	run_pending(uf, &runner, variant->events);
+	apf_run_pending(uf, &runner, variant->events);
 	for (i = 1; i <= 3; i++) {
 		halts = apf_stat(0, "userfault_halts");
 		apf_send_irq(uf);
@@ -304,7 +266,7 @@ TEST_F(accept, sleeps)
 	struct apf_runner runner;
 
 	apf_read_accept(uf, 0, PAGE(7));
-	run_pending(uf, &runner, variant->events);
+	apf_run_pending(uf, &runner, variant->events);
 	apf_wait_asleep(0);
 	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(7)), 0);
 	apf_join_done(&runner, uf_content(PAGE(7)));
@@ -317,7 +279,7 @@ TEST_F(accept, memslot_deleted)
 	struct apf_runner runner;
 
 	apf_read_accept(uf, 0, PAGE(8));
-	run_pending(uf, &runner, variant->events);
+	apf_run_pending(uf, &runner, variant->events);
 	uf_delete_slot(uf);
 	uf_disable(uf);
 	TEST_ASSERT_EQ(apf_ready(uf, 0, PAGE(8)), 0);
@@ -331,7 +293,7 @@ TEST_F(accept, vm_destroyed)
 	struct apf_runner runner;
 
 	apf_read_accept(uf, 0, PAGE(9));
-	run_pending(uf, &runner, variant->events);
+	apf_run_pending(uf, &runner, variant->events);
 	apf_join_interrupted(&runner);
 	apf_read_accept(uf, 1, PAGE(10));
 	/* Teardown looks for warnings. */
@@ -344,7 +306,7 @@ FIXTURE(halted) {
 
 FIXTURE_SETUP(halted)
 {
-	vm_init(&self->uf, 1, false);
+	apf_vm_init(&self->uf, 1, false);
 }
 
 FIXTURE_TEARDOWN(halted)
@@ -362,7 +324,7 @@ TEST_F(halted, interrupts_off)
 	struct apf_runner runner;
 
 	apf_read_accept(uf, 0, PAGE(5));
-	run_pending(uf, &runner, false);
+	apf_run_pending(uf, &runner, false);
 	apf_join_interrupted(&runner);
 	apf_allow_irqs(uf->vcpus[0], false);
 
@@ -418,7 +380,7 @@ TEST_F(halted, reset)
 	struct apf_runner runner;
 
 	apf_read_accept(uf, 0, PAGE(12));
-	run_pending(uf, &runner, false);
+	apf_run_pending(uf, &runner, false);
 	apf_join_interrupted(&runner);
 	reset_vcpu(uf);
 	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(12)), ENOENT);
@@ -465,7 +427,7 @@ TEST_F(halted, suspended)
 
 	vm_enable_cap(uf->vm, KVM_CAP_ARM_SYSTEM_SUSPEND, 0);
 	apf_read_accept(uf, 0, PAGE(13));
-	run_pending(uf, &runner, false);
+	apf_run_pending(uf, &runner, false);
 	apf_join_interrupted(&runner);
 
 	vcpu_mp_state_set(vcpu, &state);

@@ -153,16 +153,6 @@ static inline uint64_t apf_taken_irqs(struct uf_vm *uf, int id)
 	return READ_ONCE(*irqs);
 }
 
-/* Reads one page after the other, with interrupts enabled. */
-static inline void apf_reader_guest(int id)
-{
-	apf_guest_enable_irqs(id);
-	GUEST_SYNC(0);
-	for (;;)
-		GUEST_SYNC(READ_ONCE(*(uint64_t *)(READ_ONCE(uf_cmds[id].gva) +
-						   UF_DATA_OFFSET)));
-}
-
 static inline int apf_enable_cap(struct kvm_vcpu *vcpu, uint64_t arg)
 {
 	struct kvm_enable_cap cap = {

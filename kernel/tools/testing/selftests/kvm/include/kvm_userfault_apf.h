@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * For the tests of async page faults over KVM userfault on x86: a guest that has KVM's
- * async page faults.
+ * For the tests of async page faults over KVM userfault: a VM with a guest that reads one
+ * page after the other.
  *
- * The guest reads one page after the other.  When it is told that a page is
+ * On x86 the guest may have KVM's async page faults.  When it is told that a page is
  * missing, it either waits in its handler, as a task that has nothing else to do,
  * or goes on without the page, as a guest that runs another task.
  */
@@ -11,6 +11,8 @@
 #define SELFTEST_KVM_USERFAULT_APF_H
 
 #include "kvm_userfault_accept.h"
+
+#ifdef __x86_64__
 
 #define APF_READY_VECTOR	0x50
 #define APF_MAX_PAGES		64	/* KVM's ASYNC_PF_PER_VCPU */
@@ -163,30 +165,6 @@ static inline void apf_events_guest(int id)
 	apf_guest_code(id, true);
 }
 
-/* A VM whose vCPUs can accept exits, and whose guest gets events if @with_events. */
-static inline void apf_vm_init(struct uf_vm *uf, int nr_vcpus, bool with_events)
-{
-	struct apf_guest *g;
-	int id;
-
-	apf_vm_create(uf, nr_vcpus, with_events ? apf_events_guest : apf_plain_guest);
-	vm_install_exception_handler(uf->vm, PF_VECTOR, apf_pf_handler);
-	vm_install_exception_handler(uf->vm, APF_READY_VECTOR, apf_ready_handler);
-	for (id = 0; id < nr_vcpus; id++) {
-		g = apf_guest(uf, id);
-		memset(g, 0, sizeof(*g));
-		g->area_gpa = addr_gva2gpa(uf->vm, (vm_vaddr_t)&apf_guests[id].area);
-	}
-	apf_vm_start(uf);
-	for (id = 0; with_events && id < nr_vcpus; id++) {
-		g = apf_guest(uf, id);
-		/* When events are enabled, KVM tells the guest to wake all. */
-		TEST_ASSERT_EQ(g->nr_ready, 1);
-		TEST_ASSERT_EQ(g->ready[0], ~0u);
-		g->nr_ready = 0;
-	}
-}
-
 /* Let vCPU @id kick vCPU @target. */
 static inline void apf_kick(struct uf_vm *uf, int id, int target)
 {
@@ -218,6 +196,77 @@ static inline void apf_check_tokens(struct uf_vm *uf, int id, int n)
 		TEST_ASSERT(!i || g->told[i] != g->told[i - 1], "token 0x%x twice", g->told[i]);
 		TEST_ASSERT(g->told[i] && ~g->told[i], "token 0x%x", g->told[i]);
 	}
+}
+
+/* A VM whose vCPUs can accept exits, and whose guest gets events if @with_events. */
+static inline void apf_vm_init(struct uf_vm *uf, int nr_vcpus, bool with_events)
+{
+	struct apf_guest *g;
+	int id;
+
+	apf_vm_create(uf, nr_vcpus, with_events ? apf_events_guest : apf_plain_guest);
+	vm_install_exception_handler(uf->vm, PF_VECTOR, apf_pf_handler);
+	vm_install_exception_handler(uf->vm, APF_READY_VECTOR, apf_ready_handler);
+	for (id = 0; id < nr_vcpus; id++) {
+		g = apf_guest(uf, id);
+		memset(g, 0, sizeof(*g));
+		g->area_gpa = addr_gva2gpa(uf->vm, (vm_vaddr_t)&apf_guests[id].area);
+	}
+	apf_vm_start(uf);
+	for (id = 0; with_events && id < nr_vcpus; id++) {
+		g = apf_guest(uf, id);
+		/* When events are enabled, KVM tells the guest to wake all. */
+		TEST_ASSERT_EQ(g->nr_ready, 1);
+		TEST_ASSERT_EQ(g->ready[0], ~0u);
+		g->nr_ready = 0;
+	}
+}
+
+#else
+
+/* Reads one page after the other, with interrupts enabled. */
+static inline void apf_reader_guest(int id)
+{
+	apf_guest_enable_irqs(id);
+	GUEST_SYNC(0);
+	for (;;)
+		GUEST_SYNC(READ_ONCE(*(uint64_t *)(READ_ONCE(uf_cmds[id].gva) +
+						   UF_DATA_OFFSET)));
+}
+
+/* There are no events. */
+static inline void apf_vm_init(struct uf_vm *uf, int nr_vcpus, bool with_events)
+{
+	apf_vm_create(uf, nr_vcpus, apf_reader_guest);
+	apf_vm_start(uf);
+}
+
+#endif
+
+/*
+ * vCPU 0 has accepted a page and runs: the guest is told if it gets @events, or else the
+ * vCPU is halted.  Returns with the vCPU waiting, in @runner.
+ */
+static inline void apf_run_pending(struct uf_vm *uf, struct apf_runner *runner,
+				   bool events)
+{
+	uint64_t halts = apf_stat(0, "userfault_halts");
+#ifdef __x86_64__
+	uint64_t told = apf_stat(0, "userfault_told");
+
+	if (events) {
+		uf_run_done(uf, 0, APF_TOLD);
+		TEST_ASSERT_EQ(apf_stat(0, "userfault_told"), told + 1);
+		TEST_ASSERT_EQ(apf_stat(0, "userfault_halts"), halts);
+		apf_start(runner, uf, 0);
+		return;
+	}
+#endif
+	apf_start(runner, uf, 0);
+	apf_wait_stat(0, "userfault_halts", halts + 1);
+#ifdef __x86_64__
+	TEST_ASSERT_EQ(apf_stat(0, "userfault_told"), told);
+#endif
 }
 
 #endif /* SELFTEST_KVM_USERFAULT_APF_H */
