@@ -120,7 +120,7 @@ static bool begin_and_hold_answer(QTestState **from, QTestState **to,
         return false;
     }
     postern_relay_hold_one(*relay, 0, true, true);
-    migrate_postcopy_start(*from, *to, get_src());
+    switch_over(*from, *to);
     wait_for_migration_status(*to, "postcopy-active",
                               (const char * []) { "failed", "completed",
                                                  NULL });

@@ -120,7 +120,6 @@ static bool begin_precopy_via(MigrateStart *start, QTestState **from,
     if (capability != DEFAULT) {
         migrate_set_capability(*to, CAPABILITY, capability == ON);
     }
-    migrate_set_parameter_int(*from, "max-postcopy-bandwidth", 4096);
     migrate_ensure_non_converge(*from);
     migrate_prepare_for_dirty_mem(*from);
     migrate_from_to(*from, *to, relay);
@@ -141,9 +140,16 @@ bool begin_precopy_relayed(MigrateStart *start, QTestState **from,
     return begin_precopy_via(start, from, to, ON, other, relay);
 }
 
+void switch_over(QTestState *from, QTestState *to)
+{
+    migrate_set_parameter_str(from, "zero-page-detection", "none");
+    migrate_set_parameter_int(from, "max-postcopy-bandwidth", 4096);
+    migrate_postcopy_start(from, to, get_src());
+}
+
 void begin_postcopy(QTestState *from, QTestState *to, unsigned faults)
 {
-    migrate_postcopy_start(from, to, get_src());
+    switch_over(from, to);
     wait_for_guest_faults(to, faults);
 }
 

@@ -86,7 +86,7 @@ void boot_with_seabios(void);
 bool begin_with(MigrateStart *start, QTestState **from, QTestState **to,
                 unsigned faults, Setting capability, const char *other);
 
-/** begin_precopy: migrate until post-copy can begin, with begin_postcopy() */
+/** begin_precopy: migrate until post-copy can begin, with switch_over() */
 bool begin_precopy(MigrateStart *start, QTestState **from, QTestState **to,
                    Setting capability, const char *other);
 
@@ -99,7 +99,16 @@ bool begin_precopy_relayed(MigrateStart *start, QTestState **from,
                            QTestState **to, const char *other,
                            PosternRelay **relay);
 
-/** begin_postcopy: begin post-copy, and wait for @faults faults of the guest */
+/**
+ * switch_over: begin post-copy, with a stream so slow that the guest finds most
+ * of its pages missing
+ *
+ * All pages are sent whole: 4096 bytes a second would hold thousands of zero
+ * pages, and the walker's memory is zero in one round of 256.
+ */
+void switch_over(QTestState *from, QTestState *to);
+
+/** begin_postcopy: switch_over(), and wait for @faults faults of the guest */
 void begin_postcopy(QTestState *from, QTestState *to, unsigned faults);
 
 /** begin: begin_with() with the usual machine */

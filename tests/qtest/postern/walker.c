@@ -85,6 +85,30 @@ uint64_t walker_position(QTestState *who)
     return address;
 }
 
+void walker_set(QTestState *who, uint8_t byte)
+{
+    uint64_t position;
+
+    for (int i = 0; ; i++) {
+        qtest_qmp_assert_success(who, "{ 'execute': 'stop' }");
+        position = walker_position(who);
+        /* Not at the first page, which is compared below */
+        if (position > X86_TEST_MEM_START &&
+            position < (X86_TEST_MEM_START + X86_TEST_MEM_END) / 2) {
+            break;
+        }
+        g_assert_cmpint(i, <, POLLS_MAX);
+        qtest_qmp_assert_success(who, "{ 'execute': 'cont' }");
+        g_usleep(POLL_US);
+    }
+    /* Has it incremented this page, as it has the first one? */
+    if (qtest_readb(who, position) == qtest_readb(who, X86_TEST_MEM_START)) {
+        position += TEST_MEM_PAGE_SIZE;
+    }
+    qtest_memset(who, X86_TEST_MEM_START, byte, position - X86_TEST_MEM_START);
+    qtest_memset(who, position, byte - 1, X86_TEST_MEM_END - position);
+}
+
 /*
  * Reads the first byte of each page of the test memory.  With a command of
  * QEMU for each, this would take seconds on an emulated host.

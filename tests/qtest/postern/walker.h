@@ -48,6 +48,15 @@ uint64_t walker_host_address(QTestState *who, uint64_t address);
 uint64_t walker_position(QTestState *who);
 
 /**
+ * walker_set: stop the guest in the first half of its test memory, and write
+ * that memory as if it had come there in another round
+ * @who: where it runs, after its first round
+ * @byte: of the pages that it has incremented in this round; the others have
+ *        one less
+ */
+void walker_set(QTestState *who, uint8_t byte);
+
+/**
  * walker_check: check that the guest runs, stop it, and check that it is
  * stopped and that no page of its test memory is lost or stale
  * @who: where it runs, with all of its memory
