@@ -365,6 +365,40 @@ TEST_F(halted, ready_before)
 
 #ifdef __aarch64__
 
+static void guest_cpu_on(uint64_t entry)
+{
+	struct arm_smccc_res res;
+
+	smccc_hvc(KVM_PSCI_FN_CPU_ON, 0, entry, 0, 0, 0, 0, 0, &res);
+	GUEST_ASSERT_EQ(res.a0, 0);
+	GUEST_SYNC(guest_get_vcpuid());
+}
+
+/*
+ * A vCPU is stopped with a page pending, and another one turns it on again.  It starts
+ * with interrupts and MMU off, at that very page.
+ */
+TEST_F(accept, cpu_on)
+{
+	struct kvm_mp_state stopped = { .mp_state = KVM_MP_STATE_STOPPED };
+	struct uf_vm *uf = &self->uf;
+	struct kvm_vcpu *other = uf->vcpus[1];
+	struct apf_runner runner;
+
+	apf_read_accept(uf, 0, PAGE(14));
+	apf_run_pending(uf, &runner, false);
+	apf_join_interrupted(&runner);
+	vcpu_mp_state_set(uf->vcpus[0], &stopped);
+
+	vcpu_run_complete_io(other);
+	vcpu_set_reg(other, ARM64_CORE_REG(regs.regs[0]), uf->gpa + PAGE(14) * PAGE_SIZE);
+	vcpu_set_reg(other, ARM64_CORE_REG(regs.pc), (uint64_t)guest_cpu_on);
+	uf_run_done(uf, 1, 1);
+
+	uf_run_exits(uf, 0, PAGE(14));
+	TEST_ASSERT_EQ(apf_serve(uf, 0, PAGE(14)), ENOENT);
+}
+
 static void reset_vcpu(struct uf_vm *uf)
 {
 	struct kvm_vcpu_init init;
