@@ -386,6 +386,42 @@ static void thread_continue(pid_t tid)
 }
 
 /*
+ * The network stalls when little is left: by its estimate, the source could send
+ * the rest within the limit of downtime.  Its monitor answers all the same.
+ */
+static void test_stall(void)
+{
+    MigrateStart start = {};
+    QTestState *from, *to;
+    PosternRelay *relay;
+    int64_t remaining;
+    pid_t migration;
+
+    if (!begin_precopy_relayed(&start, &from, &to, NULL, &relay)) {
+        return;
+    }
+    begin_postcopy(from, to, 20);
+    /* Nothing fills the socket before the parameters take effect */
+    migration = thread_stop(from, "mig/src/main");
+    postern_relay_hold_one(relay, 0, false, true);
+    migrate_set_parameter_int(from, "avail-switchover-bandwidth", 1 << 30);
+    migrate_set_parameter_int(from, "downtime-limit", 1000000);
+    thread_continue(migration);
+    g_usleep(G_USEC_PER_SEC / 2);
+
+    /* A monitor that does not answer ends the test */
+    alarm(60);
+    migrate_set_parameter_int(from, "max-postcopy-bandwidth", 0);
+    POLL_UNTIL_STILL(remaining = read_ram_property_int(from, "remaining"));
+    g_assert_cmpint(remaining, >, 0);
+    alarm(0);
+
+    postern_relay_hold_one(relay, 0, false, false);
+    finish(from, to, true);
+    postern_relay_end(relay);
+}
+
+/*
  * migrate-pause comes after the destination's confirmation has arrived, but
  * before the source has read it: the migration completes.
  */
@@ -431,6 +467,7 @@ void add_completion_errors_cases(void)
     migration_test_add("/postern/completion-errors/preempt-recover",
                        test_preempt_recover);
     migration_test_add("/postern/completion-errors/pre-7-2", test_pre_7_2);
+    migration_test_add("/postern/completion-errors/stall", test_stall);
     migration_test_add("/postern/completion-errors/pause-when-confirmed",
                        test_pause_when_confirmed);
     migration_test_add("/postern/completion-errors/answer-late",
