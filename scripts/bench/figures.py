@@ -75,15 +75,12 @@ def three_digits(x):
     return f'{x:.1f}' if x >= 10 else f'{x:.2f}'
 
 
-def cents(x):
-    return f'{x:.0f}' if x >= 100 else f'{x:.2f}'
-
-
-def show(values, number=three_digits):
+def show(values):
     """'median (least..most)', or '-' without any"""
     if values is None:
         return '-'
-    return f'{number(values.median)} ({number(values.least)}..{number(values.most)})'
+    return (f'{three_digits(values.median)} '
+            f'({three_digits(values.least)}..{three_digits(values.most)})')
 
 
 def medians(stats, group_name, value_name, width):
@@ -130,18 +127,3 @@ def table(stats, group_name, value_name, base, width=20, seed=None):
     for group in order(stats, 'group'):
         heading = f'{group_name}: {group}' if group_name else str(group)
         yield from details(stats, group, heading, value_name, base, width, seed or {})
-
-
-def sides_table(stats, one, other):
-    """The lines of a table of two rows: a line for each group, with their ratio."""
-    def line(*words):
-        return '  {:34} {:28} {:28} {}'.format(*words)
-
-    cells = {(stat.group, stat.row): stat for stat in stats}
-    nothing = Stat(None, None, 0, 0, None, None)
-    yield line('', one, other, 'ratio')
-    for group in order(stats, 'group'):
-        left = cells.get((group, one), nothing)
-        right = cells.get((group, other), nothing)
-        yield line(group, show(left.values, cents), show(right.values, cents),
-                   show(right.ratios, cents))

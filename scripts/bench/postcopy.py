@@ -9,6 +9,9 @@ import figures
 import host
 from benchmark import Benchmark, numbers_from
 
+# See postern-bench.c.
+SIDES = ('upstream', 'postern-off', 'postern')
+
 STOCK_QEMU = os.path.join(host.BUILD, 'qemu-stock/out/qemu-system-x86_64')
 
 # What is told of the runs of each part, and how it is called.
@@ -55,7 +58,8 @@ def length(numbers):
 
 class Postcopy(Benchmark):
     NAME = 'postcopy'
-    SUMMARY = 'post-copy with pristine upstream QEMU against ours, on our kernel'
+    SUMMARY = ('post-copy with pristine upstream QEMU against ours, on our kernel: without KVM '
+               'userfault (postern-off), and with it (postern)')
     PARTS = {
         'wall': 'a guest that uses its memory at random, 1 to 8 vCPUs, with and without '
                 'postcopy-preempt, a delay of the network and a limit for pages sent '
@@ -63,7 +67,7 @@ class Postcopy(Benchmark):
                 'the last page',
         'walk': 'a guest that uses each page once, most of them missing: the processor '
                 'time of the destination, its guest included, for each of them; the '
-                'source is ours both times',
+                'source is always ours',
         'icount': 'the same with instructions counted, for processor time; 1 vCPU, as '
                   'guests with more do not boot where instructions are counted. There a '
                   'guest with one may hang, too: then the round is made again, up to four '
@@ -110,10 +114,10 @@ in MiB/s, 0 for none; wall).'''
     def program(self, part):
         """How many runs a round of a part has, and postern-bench's options for them."""
         if part == 'wall':
-            # two modes, two sides
-            return self.groups() * 4, self.narrowed()
+            # two modes
+            return self.groups() * 2 * len(SIDES), self.narrowed()
         vcpus = self.vcpus if part == 'walk' else '1'
-        return length(vcpus) * 4, ['--vcpus=' + vcpus, '--walk', '--delays=0', '--limits=0',
+        return length(vcpus) * 2 * len(SIDES), ['--vcpus=' + vcpus, '--walk', '--delays=0', '--limits=0',
                                    '--memory=96', '--percent=30']
 
     def guest(self, part):
@@ -168,14 +172,14 @@ in MiB/s, 0 for none; wall).'''
         for metric, title in METRICS[part].items():
             stats = figures.summarize([figure(metric, run) for run in self.runs[part]],
                                       'upstream', self.rounds)
-            host.say(f'\n{title}\n')
-            for line in figures.sides_table(stats, 'upstream', 'postern'):
+            host.say(f'\n{title}')
+            for line in figures.table(stats, '', metric, 'upstream'):
                 host.say(line)
             plain = [(re.fullmatch(r'(\d+) vCPUs, plain, 0 us', stat.group), stat)
                      for stat in stats if stat.values]
             host.plot(f'bench-postcopy-{part}-{metric}', f'{title} (plain, no delay)',
                       {side: [(found[1], stat.values) for found, stat in plain
                               if found and stat.row == side]
-                       for side in ('upstream', 'postern')})
+                       for side in SIDES})
         if self.hung[part]:
             host.say(f'\nBoots that hung and were made again: {self.hung[part]}')

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # faults.sh BENCH-OPTION...: shows where the time of a fault goes in post-copy,
-# with upstream QEMU and with ours.  The options are those of postern-bench, such
+# with upstream QEMU and with ours, by KVM userfault.  The options are those of postern-bench, such
 # as --vcpus=2 --delays=0 --limits=8.  It migrates by post-copy and by
 # postcopy-preempt; the table has one part for each.
 #
@@ -62,7 +62,7 @@ END
     sh "$dir/command" "$build/qemu/out/tests/qtest/postern-bench" \
     --kernel="$build/linux/out/arch/x86/boot/bzImage" \
     --initrd="$build/meson/testbed/guest/guest.cpio" \
-    --upstream="$dir/upstream" --postern="$dir/postern" "$@"
+    --upstream="$dir/upstream" --postern="$dir/postern" --sides=upstream,postern "$@"
 
 for side in upstream postern; do
     printf '\n%s:\n' "$side"
