@@ -4,19 +4,25 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include <poll.h>
 #include "vm.h"
 #include "qemu/cutils.h"
 #include "qemu/sockets.h"
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
 
+/* Guests have the host's architecture, as they need KVM */
+#ifdef __aarch64__
+/* The machine's default is a GIC that KVM may not have */
+#define MACHINE "virt,gic-version=host"
+#define KERNEL_ARGS "console=ttyAMA0"
+#else
+#define MACHINE "q35"
 /*
  * An emulated host is so slow that the guest's timer check and TSC calibration
  * sometimes fail.
  */
-#define KERNEL_ARGS "console=ttyS0 quiet panic=-1 no_timer_check " \
-                    "tsc=reliable nowatchdog"
+#define KERNEL_ARGS "console=ttyS0 no_timer_check tsc=reliable"
+#endif
 
 /* Quoted for a shell: libqtest runs QEMU with "sh -c" */
 static char *qemu_arguments(const PosternVMConfig *config, bool incoming,
@@ -31,8 +37,9 @@ static char *qemu_arguments(const PosternVMConfig *config, bool incoming,
         "-machine %s -accel %s -cpu %s -smp %u -m %u "
         "-nodefaults -no-user-config -no-reboot -action shutdown=pause "
         "-chardev socket,id=console,fd=%d -serial chardev:console "
-        "-kernel %s -initrd %s -append '" KERNEL_ARGS " %s' %s %s 2>>%s",
-        config->machine ?: "q35", accel,
+        "-kernel %s -initrd %s "
+        "-append '" KERNEL_ARGS " quiet panic=-1 nowatchdog %s' %s %s 2>>%s",
+        config->machine ?: MACHINE, accel,
         config->cpu ?: g_str_equal(accel, "kvm") ? "host" : "max",
         config->vcpus, config->memory_mib, console, kernel, initrd,
         config->append ?: "", incoming ? "-incoming defer" : "",
@@ -50,6 +57,30 @@ static bool kvm_is_used(PosternVM *vm, Error **errp)
     }
     qobject_unref(kvm);
     return enabled;
+}
+
+/*
+ * Reads the console all the time.  A PL011 whose console takes no more holds
+ * the BQL until it does, so QEMU would not answer.
+ */
+static void *read_console(void *opaque)
+{
+    PosternVM *vm = opaque;
+    char buf[512];
+    ssize_t len;
+
+    do {
+        len = RETRY_ON_EINTR(read(vm->console, buf, sizeof(buf)));
+        g_mutex_lock(&vm->lock);
+        for (ssize_t i = 0; i < len; i++) {
+            /* A 0 from firmware must not end the string */
+            g_string_append_c(vm->unread, buf[i] ?: '?');
+        }
+        vm->ended = len <= 0;
+        g_cond_signal(&vm->changed);
+        g_mutex_unlock(&vm->lock);
+    } while (len > 0);
+    return NULL;
 }
 
 PosternVM *postern_vm_start(const char *name, const PosternVMConfig *config,
@@ -81,6 +112,9 @@ PosternVM *postern_vm_start(const char *name, const PosternVMConfig *config,
                                                    true);
     qobject_unref(capabilities);
     close(ends[1]);
+    g_mutex_init(&vm->lock);
+    g_cond_init(&vm->changed);
+    vm->reader = g_thread_new("console", read_console, vm);
 
     if (g_str_equal(config->accel ?: "kvm", "kvm") && !kvm_is_used(vm, errp)) {
         postern_vm_stop(vm);
@@ -95,6 +129,11 @@ void postern_vm_stop(PosternVM *vm)
         return;
     }
     qtest_quit(vm->qts);
+    /* A process that QEMU left behind may have the other end open */
+    shutdown(vm->console, SHUT_RDWR);
+    g_thread_join(vm->reader);
+    g_cond_clear(&vm->changed);
+    g_mutex_clear(&vm->lock);
     close(vm->console);
     g_string_free(vm->unread, true);
     g_free(vm);
@@ -177,29 +216,15 @@ static char *take_line(GString *unread)
 char *postern_vm_read_line(PosternVM *vm, int timeout_ms)
 {
     int64_t deadline = g_get_monotonic_time() + timeout_ms * 1000LL;
+    char *line;
 
-    for (;;) {
-        struct pollfd pfd = { .fd = vm->console, .events = POLLIN };
-        int64_t left = MAX(deadline - g_get_monotonic_time(), 0);
-        char *line = take_line(vm->unread);
-        char buf[512];
-        ssize_t len;
-
-        if (line) {
-            return line;
-        }
-        if (poll(&pfd, 1, DIV_ROUND_UP(left, 1000)) <= 0) {
-            return NULL;
-        }
-        len = read(vm->console, buf, sizeof(buf));
-        if (len <= 0) {
-            return NULL;
-        }
-        /* A 0 from firmware must not end the string */
-        for (ssize_t i = 0; i < len; i++) {
-            g_string_append_c(vm->unread, buf[i] ?: '?');
-        }
+    g_mutex_lock(&vm->lock);
+    while (!(line = take_line(vm->unread)) && !vm->ended &&
+           g_cond_wait_until(&vm->changed, &vm->lock, deadline)) {
+        /* wait again */
     }
+    g_mutex_unlock(&vm->lock);
+    return line;
 }
 
 bool postern_vm_write_line(PosternVM *vm, const char *line, Error **errp)

@@ -14,7 +14,7 @@
  * @kernel: file with the guest's kernel
  * @initrd: file with the guest's initramfs
  * @accel: accelerator, "kvm" when NULL
- * @machine: machine type, "q35" when NULL
+ * @machine: machine type; when NULL, "q35", or "virt" on aarch64
  * @cpu: CPU model, "host" with KVM and else "max" when NULL
  * @extra_args: further QEMU arguments, or NULL
  * @append: further words of the guest kernel's command line, or NULL
@@ -40,13 +40,21 @@ typedef struct PosternVMConfig {
  * @qts: libqtest's handle
  * @name: for error messages
  * @console: our end of the guest's serial console
- * @unread: data from the console that is not yet a whole line
+ * @reader: thread that reads it
+ * @lock: protects the members below; a leaf
+ * @changed: @unread or @ended has changed
+ * @unread: data from the console
+ * @ended: there will be no more
  */
 typedef struct PosternVM {
     QTestState *qts;
     const char *name;
     int console;
+    GThread *reader;
+    GMutex lock;
+    GCond changed;
     GString *unread;
+    bool ended;
 } PosternVM;
 
 /**
