@@ -15,9 +15,40 @@
 #include "system/kvm-userfault.h"
 #include "trace.h"
 
+/*
+ * For each architecture: the page where a new vCPU begins, the type of the
+ * scratch VM, and what a vCPU needs before it runs
+ */
 #if defined(TARGET_I386)
-/* The page of the reset vector, where a new vCPU begins */
 #define PROBE_GPA 0xfffff000ull
+
+static int probe_vm_type(int kvm_fd)
+{
+    return 0;
+}
+
+static bool probe_init_vcpu(int vm_fd, int vcpu_fd)
+{
+    return true;
+}
+#elif defined(TARGET_AARCH64)
+#define PROBE_GPA 0ull
+
+/* A host may not have the default size of guest addresses */
+static int probe_vm_type(int kvm_fd)
+{
+    int size = ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_ARM_VM_IPA_SIZE);
+
+    return MAX(size, 0);
+}
+
+static bool probe_init_vcpu(int vm_fd, int vcpu_fd)
+{
+    struct kvm_vcpu_init init = {};
+
+    return !ioctl(vm_fd, KVM_ARM_PREFERRED_TARGET, &init) &&
+           !ioctl(vcpu_fd, KVM_ARM_VCPU_INIT, &init);
+}
 #endif
 
 #ifdef PROBE_GPA
@@ -56,11 +87,13 @@ static bool probe_vcpu(int kvm_fd, int vm_fd, Error **errp)
         run = mmap(NULL, run_size, PROT_READ | PROT_WRITE, MAP_SHARED,
                    vcpu_fd, 0);
     }
-    if (run == MAP_FAILED) {
+    if (run == MAP_FAILED || !probe_init_vcpu(vm_fd, vcpu_fd)) {
         error_setg_errno(errp, errno,
                          "cannot create a vCPU to probe KVM userfault");
     } else {
         ok = probe_run(vcpu_fd, run, errp);
+    }
+    if (run != MAP_FAILED) {
         munmap(run, run_size);
     }
     if (vcpu_fd >= 0) {
@@ -96,7 +129,7 @@ static bool kvm_userfault_probe(int kvm_fd, Error **errp)
     region.userspace_addr = (uintptr_t)page;
 
     do {
-        vm_fd = ioctl(kvm_fd, KVM_CREATE_VM, 0);
+        vm_fd = ioctl(kvm_fd, KVM_CREATE_VM, probe_vm_type(kvm_fd));
     } while (vm_fd < 0 && errno == EINTR);
 
     if (vm_fd < 0) {
