@@ -6,7 +6,7 @@
 #                               builds what is used of the target ARCH there;
 #                               touches STAMP if it made something new
 #
-# The variants are for x86_64 only:
+# The variants are for x86_64 only, but for --arm64:
 #   --stock   pristine QEMU, in build/qemu-stock/out
 #   --series  pristine QEMU with some patches of "make series", in
 #             build/qemu-series/out
@@ -15,6 +15,7 @@
 #             build/qemu-asan/out
 #   --tsan    ours with ThreadSanitizer, the unit tests only, in
 #             build/qemu-tsan/out
+#   --arm64   ours for hosts of aarch64, with KVM only, in build/qemu-arm64/out
 
 set -eu
 
@@ -22,20 +23,27 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source=scripts/common.sh
 . "$root/scripts/common.sh"
 
-tree=qemu variant=${1:-} sanitizers=
+tree=qemu variant=${1:-} tcg=--enable-tcg special=
+source=../src
 case $variant in
 --stock | --series | --testdev | --asan | --tsan)
     shift
     tree=qemu-${variant#--} targets=x86_64-softmmu
     ;;
+--arm64)
+    shift
+    tree=qemu-arm64 targets=aarch64-softmmu source=../../qemu/src
+    tcg=--disable-tcg special=--cross-prefix=aarch64-linux-gnu-
+    CC="aarch64-linux-gnu-gcc --sysroot=$build/sysroot-arm64"
+    PKG_CONFIG=$root/scripts/build/arm64-pkg-config.sh
+    export PKG_CONFIG
+    ;;
 *) variant='' targets=$(target_list) ;;
 esac
 case $variant in
---asan) sanitizers='--enable-asan --enable-ubsan' ;;
---tsan) sanitizers=--enable-tsan ;;
+--asan) special='--enable-asan --enable-ubsan' source=../../qemu/src ;;
+--tsan) special=--enable-tsan source=../../qemu/src ;;
 esac
-source=../src
-[ -z "$sanitizers" ] || source=../../qemu/src
 out=$build/$tree/out
 ccache_for "$tree"
 
@@ -46,13 +54,13 @@ ccache_for "$tree"
 set -- "$@" -- \
     "--target-list=$targets" \
     --without-default-features \
-    --enable-system --enable-kvm --enable-tcg --enable-slirp \
+    --enable-system --enable-kvm "$tcg" --enable-slirp \
     --enable-virtfs --enable-attr --enable-cap-ng --enable-fdt=system \
     --enable-gnutls --enable-vhost-user --enable-vhost-kernel \
     --enable-vhost-net --enable-tools \
     --disable-install-blobs --disable-docs --disable-download \
     --enable-trace-backends=log \
-    --python=/usr/bin/python3 "--cc=$(cc_command)" $sanitizers
+    --python=/usr/bin/python3 "--cc=$(cc_command)" $special
 case $targets in
 *aarch64*) set -- "$@" --with-devices-aarch64=testbed ;;
 esac
@@ -98,6 +106,7 @@ link_firmware() {
 }
 
 configure_qemu() {
+    [ "$variant" != --arm64 ] || sh "$root/scripts/setup/sysroot.sh"
     if ! is_configured "$@"; then
         mkdir -p "$out"
         cd "$out"
@@ -124,6 +133,7 @@ programs() {
     *) echo "qemu-system-$arch" ;;
     esac
     case $arch$variant in
+    aarch64--arm64) our_tests qtest ;;
     x86_64 | x86_64--asan | x86_64--series)
         [ -n "$variant" ] || echo tests/qtest/migration-test
         echo contrib/vhost-user-blk/vhost-user-blk
@@ -136,7 +146,7 @@ programs() {
 
 build_qemu() {
     log=$tree-build title=QEMU
-    [ "$arch" = x86_64 ] || log=qemu-$arch-build title="QEMU for $arch"
+    [ "$arch$variant" != aarch64 ] || log=qemu-$arch-build title="QEMU for $arch"
     [ -z "$variant" ] || title="QEMU ($variant)"
     configure_qemu "$@"
     # Update the build description first: it may add programs.
