@@ -26,7 +26,7 @@ static const Arch archs[] = {
          */
         .append = "kvm.tsc_tolerance_ppm=11000",
         .shell = "/bin/sh",
-        .parallel = TRUE,
+        .racy = TRUE,
 #ifdef __x86_64__
         .native = TRUE,
 #endif
@@ -44,6 +44,8 @@ static const Arch archs[] = {
         .shell = "/run/postern-l1/busybox sh",
 #ifdef __aarch64__
         .native = TRUE,
+#else
+        .sysroot = TESTBED_OUT "/sysroot-arm64",
 #endif
     },
 };

@@ -18,7 +18,8 @@ typedef struct Arch {
     const char *console;    /* L1's name for the serial port */
     const char *append;     /* more of L1's kernel command line */
     const char *shell;      /* in L1, as in a script's first line */
-    gboolean parallel;      /* TCG may run several CPUs in parallel */
+    const char *sysroot;    /* libraries of its programs; NULL: this machine's */
+    gboolean racy;          /* TCG's virtualization has races between CPUs */
     /* This machine's own: L1 runs its programs, and KVM may run L1. */
     gboolean native;
 } Arch;

@@ -7,15 +7,26 @@
 # News begins with $mark, which is different in each run (see stream.h).
 #
 # The harness leaves in the exchange folder:
-#   config   shell variables: mark, and for a terminal: tty, rows, columns
+#   config   shell variables: mark; for another architecture than the build
+#            machine's: sysroot; for a terminal: tty, rows, columns
 #   command  a script that runs the command in its folder and environment
 #   fetch    a script that copies the wanted files to fetched/
 
 exchange=/run/postern
 cd $exchange || exit
-mark='' tty='' rows=24 columns=80
+mark='' sysroot='' tty='' rows=24 columns=80
 # shellcheck source=/dev/null
 . ./config
+
+# Programs of another architecture find their loader and their libraries, and a
+# shell.
+if [ -n "$sysroot" ]; then
+    rm -rf /lib/aarch64-linux-gnu
+    ln -s "$sysroot/usr/lib/aarch64-linux-gnu" /lib/
+    ln -sf aarch64-linux-gnu/ld-linux-aarch64.so.1 /lib/
+    rm -f /bin/sh
+    cp /run/postern-l1/busybox /bin/sh
+fi
 
 news() { printf '\000%s%s;' "$mark" "$1" >&3; }
 

@@ -69,6 +69,11 @@ static GString *l1_config(const L1 *l1, const Options *opts,
     GString *text = g_string_new(NULL);
 
     g_string_printf(text, "mark=%s\n", l1->mark);
+    if (opts->arch->sysroot) {
+        g_autofree char *sysroot = g_shell_quote(opts->arch->sysroot);
+
+        g_string_append_printf(text, "sysroot=%s\n", sysroot);
+    }
     if (opts->shell) {
         g_string_append(text, "tty=y\n");
     }
@@ -196,7 +201,7 @@ char **l1_qemu(const L1 *l1, const Options *opts, int stream_fd, gboolean kvm)
     ADD("-accel");
     if (kvm) {
         ADD("kvm");
-    } else if (smp > 1 && arch->parallel && !opts->icount) {
+    } else if (smp > 1 && !opts->icount) {
         ADD("tcg,thread=multi");
     } else {
         ADD("tcg,thread=single");

@@ -87,8 +87,8 @@ gboolean options_parse(Options *opts, char **argv, GError **errp)
         " folder and\nwith this machine's programs, and ends with its status."
         " 124: it took too long;\n125: the testbed failed, not COMMAND."
         " On another architecture than this machine's,\nL1 has the commands"
-        " of busybox, and COMMAND may be one of them or a statically\nlinked"
-        " program.");
+        " of busybox, and COMMAND may be one of them or a program of\nthat"
+        " architecture.");
     g_option_context_add_main_entries(context, entries, NULL);
     g_option_context_set_strict_posix(context, TRUE);
     if (!g_option_context_parse_strv(context, &rest, errp)) {

@@ -234,7 +234,7 @@ static void test_qemu(void)
     g_assert_true(g_strv_contains((const char *const *)arm,
                                   "virt,virtualization=on,gic-version=3"));
     g_assert_true(g_strv_contains((const char *const *)arm,
-                                  "tcg,thread=single"));
+                                  "tcg,thread=multi"));
 }
 
 static void test_env(void)
