@@ -22,7 +22,7 @@ demo: prepare
 check: prepare
 	@scripts/check/check.sh $(TESTS)
 
-# An emulated host of aarch64, and the KVM selftests there
+# An emulated host of aarch64, the KVM selftests, the demo and a soak there
 check-aarch64: prepare
 	@scripts/check/check.sh --suite=aarch64 $(TESTS)
 
@@ -93,10 +93,12 @@ help:
 	@echo 'make            build all: QEMU, both kernels, the testbed'
 	@echo 'make demo       migrate a running guest, once with userfaultfd and'
 	@echo '                once with KVM userfault, and compare the two'
+	@echo '                (ARCH=aarch64: on an emulated host of aarch64)'
 	@echo 'make check      run the tests (TESTS="--suite=NAME" or names: only those;'
 	@echo '                suites: style unit testbed selftest qtest)'
 	@echo 'make check-aarch64'
-	@echo '                an emulated host of aarch64, and the KVM selftests there'
+	@echo '                an emulated host of aarch64, the KVM selftests, the demo'
+	@echo '                and a soak there'
 	@echo 'make check-debug-kernel'
 	@echo '                the KVM selftests on a kernel with KASAN and lockdep'
 	@echo 'make check-fuzz randomized changes of memory regions, for an hour'
@@ -113,7 +115,7 @@ help:
 	@echo 'make bench-postcopy  upstream QEMU against ours, likewise'
 	@echo 'make bench-async-pf  what the guest gets done meanwhile, likewise'
 	@echo 'make bench-memslots  changes of memslots and memory regions, likewise'
-	@echo 'make shell      a shell in L1, with our kernel and QEMU'
+	@echo 'make shell      a shell in L1, with our kernel and QEMU (ARCH=aarch64)'
 	@echo 'make series     write our files and hooks as patches for "git am", to'
 	@echo '                build/series/qemu and build/series/linux'
 	@echo 'make refresh    put edits of the prepared trees into the hooks'

@@ -15,6 +15,8 @@ set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source=scripts/common.sh
 . "$root/scripts/common.sh"
+# shellcheck source=scripts/run/arch.sh
+. "$root/scripts/run/arch.sh"
 
 n=${1:-200} seed=${2:-$(($(date +%s) % 1000000))} tour=${3:-}
 usage="usage: $0 [N [SEED [TOUR]]]"
@@ -27,10 +29,7 @@ case "$n $seed $tour " in
 esac
 memory=3072
 
-guest=testbed/guest/guest.cpio
-ninja -C "$build/meson" --quiet qemu.stamp linux.stamp testbed/testbed \
-    testbed/initramfs.gz "$guest" || die "the build failed"
-
+build_what_runs
 room=$(awk -v each="$memory" '$1 == "MemAvailable:" { print int($2 / 1024 / each) }' \
     /proc/meminfo)
 hosts=$(nproc)
@@ -52,12 +51,12 @@ i=0
 while [ "$i" -lt "$hosts" ]; do
     count=$((n / hosts + (i < n % hosts ? 1 : 0)))
     # A migration takes some 15 s on a machine that is not busy.
-    "$build/meson/testbed/testbed" --smp=1 --memory=$memory \
+    "$build/meson/testbed/testbed" "--arch=$arch" --smp=1 --memory=$memory \
         --timeout=$((600 + count * 150)) -- \
-        "$build/qemu/out/tests/qtest/postern-soak" \
-        --kernel="$build/linux/out/arch/x86/boot/bzImage" \
+        "$programs/tests/qtest/postern-soak" \
+        --kernel="$kernel" \
         --initrd="$build/meson/$guest" \
-        --qemu="$build/qemu/out/qemu-system-x86_64" \
+        --qemu="$programs/qemu-system-$arch" \
         --seed=$((seed + i * 1000000)) --tour="${tour:-0}" \
         --migrations="$count" >"$(log "$i")" 2>&1 &
     pids="$pids $!"

@@ -29,8 +29,12 @@ static const struct {
       " -numa node,memdev=m0 -numa node,memdev=m1", 2 },
 };
 
-/* The emulated host has their features */
+/* The emulated host has their features; on aarch64, KVM has its own model only */
+#ifdef __aarch64__
+static const char * const cpus[] = { NULL };
+#else
 static const char * const cpus[] = { NULL, NULL, "qemu64", "kvm64" };
+#endif
 
 static const char * const trouble_names[] = {
     [TROUBLE_CUT] = "cut",

@@ -25,6 +25,13 @@ enum {
 
 #define ALIVE_OPS 500
 
+/* The first flash of the machine virt, and commands of it */
+enum {
+    VIRT_FLASH = 0,
+    FLASH_READ_STATUS = 0x70,
+    FLASH_READ_ARRAY = 0xff,
+};
+
 /* The state of one migration */
 typedef struct Journey {
     const PosternLeg *leg;
@@ -134,6 +141,18 @@ static void migrate_pause(PosternVM *vm)
                                  "  'id': 'pause' }"));
 }
 
+/* Takes a memslot from the guest's machine, or gives it back */
+static void change_slots(PosternVM *vm, bool begin)
+{
+#ifdef __aarch64__
+    /* A flash that is asked for its status cannot be read as memory */
+    qtest_writeb(vm->qts, VIRT_FLASH, begin ? FLASH_READ_STATUS
+                                            : FLASH_READ_ARRAY);
+#else
+    postern_bios_writable(vm->qts, begin);
+#endif
+}
+
 static bool may_pause(PosternTrouble what)
 {
     switch (what) {
@@ -179,7 +198,7 @@ static bool trouble_begin(Journey *j, PosternTrouble what, unsigned lasts_ms)
         if (paused) {
             return false;
         }
-        postern_bios_writable(j->dst->qts, true);
+        change_slots(j->dst, true);
         return true;
     case TROUBLE_DIRTY_LOG:
         if (paused) {
@@ -207,7 +226,7 @@ static bool trouble_end(Journey *j, PosternTrouble what, Error **errp)
     case TROUBLE_STOP_CONT:
         return postern_vm_run(j->dst, errp, "{ 'execute': 'cont' }");
     case TROUBLE_SLOTS:
-        postern_bios_writable(j->dst->qts, false);
+        change_slots(j->dst, false);
         return true;
     default:
         return true;
