@@ -79,7 +79,7 @@ files_of() {
 }
 
 # put_build_files: writes our meson.build files that have come, without the lines
-# that name sources which have not
+# that name sources which have not.  A unit test has the name of its source.
 put_build_files() {
     while read -r _ file; do
         [ -e "$repo/$file" ] || echo "${file##*/}"
@@ -92,9 +92,12 @@ put_build_files() {
         awk -v list="$scratch/later" '
             BEGIN { while ((getline name <list) > 0) later[name] }
             {
-                for (name in later)
-                    if (index($0, "\047" name "\047") || index($0, "/" name "\047"))
+                for (name in later) {
+                    test = substr(name, 1, length(name) - 2)
+                    if (index($0, "\047" name "\047") ||
+                        index($0, "/" name "\047") || index($0, "\047" test "\047:"))
                         next
+                }
                 print
             }' "$base/$file" >"$repo/$file"
     done <"$scratch/assigned"

@@ -34,7 +34,8 @@ hook second "sub: go on" list deux zwei
 printf 'first.patch\nsecond.patch\n' >"$top/patches/series"
 echo one >"$top/system/sub/one.c"
 echo two >"$top/system/sub/two.c"
-printf "files(\n  'one.c',\n  'two.c',\n)\n" >"$top/system/sub/meson.build"
+printf "files(\n  'one.c',\n  'two.c',\n)\ntests += {\n  'two': ['one.c'],\n}\n" \
+    >"$top/system/sub/meson.build"
 cat >"$top/patches/files" <<END
 first.patch
     system
@@ -57,6 +58,9 @@ is "a folder's files come with its hook, without those of other hooks" \
     "list system/sub/meson.build system/sub/one.c "
 is "meson.build names a file when it comes" \
     "$(grep -c "^[+].*two\.c'" "$work/small/qemu"/*.patch | sed 's/.*://' | tr '\n' ' ')" "0 1 "
+
+is "meson.build names a test when its program comes" \
+    "$(grep -c "^[+].*'two':" "$work/small/qemu"/*.patch | sed 's/.*://' | tr '\n' ' ')" "0 1 "
 
 git -c init.defaultBranch=x init -q "$work/applied"
 printf 'one\ntwo\n' >"$work/applied/list"
