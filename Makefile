@@ -12,6 +12,15 @@ MESON_BUILD = build/meson
 .PHONY: bench bench-async-pf bench-userfault bench-postcopy bench-memslots
 .PHONY: shell series refresh help distclean prepare
 
+# Others have an ARCH in their environment, so it counts as an argument only.
+unexport ARCH
+ifeq ($(origin ARCH),command line)
+ifneq ($(filter-out demo shell soak,$(or $(MAKECMDGOALS),all)),)
+$(error ARCH is for demo, shell and soak)
+endif
+export POSTERN_ARCH = $(ARCH)
+endif
+
 all: prepare
 	@ninja -C $(MESON_BUILD)
 
@@ -108,14 +117,16 @@ help:
 	@echo '                build upstream with the patches of "make series", one by one'
 	@echo 'make check-upstream'
 	@echo "                all of upstream's migration-test, the capability on and off"
-	@echo 'make soak       N=N (200) random migrations, from SEED=N (and TOUR=N)'
+	@echo 'make soak       N=N (200) random migrations, from SEED=N (and TOUR=N);'
+	@echo '                ARCH=aarch64 as above'
 	@echo 'make bench      the demo ROUNDS=N times (5) in turn: medians and spread'
 	@echo 'make bench-userfault  pages brought on demand, by each mechanism of the'
 	@echo '                kernel, ROUNDS=N times (3): tables, JSON, plots'
-	@echo 'make bench-postcopy  upstream QEMU against ours, likewise'
+	@echo 'make bench-postcopy  upstream QEMU against ours, without KVM userfault and'
+	@echo '                with it, likewise'
 	@echo 'make bench-async-pf  what the guest gets done meanwhile, likewise'
 	@echo 'make bench-memslots  changes of memslots and memory regions, likewise'
-	@echo 'make shell      a shell in L1, with our kernel and QEMU (ARCH=aarch64)'
+	@echo 'make shell      a shell in L1, with our kernel and QEMU; ARCH=aarch64 as above'
 	@echo 'make series     write our files and hooks as patches for "git am", to'
 	@echo '                build/series/qemu and build/series/linux'
 	@echo 'make refresh    put edits of the prepared trees into the hooks'

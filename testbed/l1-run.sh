@@ -7,8 +7,8 @@
 # News begins with $mark, which is different in each run (see stream.h).
 #
 # The harness leaves in the exchange folder:
-#   config   shell variables: mark; for another architecture than the build
-#            machine's: sysroot; for a terminal: tty, rows, columns
+#   config   shell variables: mark; for aarch64 on a machine of x86_64: sysroot;
+#            for a terminal: tty, rows, columns
 #   command  a script that runs the command in its folder and environment
 #   fetch    a script that copies the wanted files to fetched/
 
@@ -18,7 +18,7 @@ mark='' sysroot='' tty='' rows=24 columns=80
 # shellcheck source=/dev/null
 . ./config
 
-# Programs of another architecture find their loader and their libraries, and a
+# Programs of aarch64 find their loader and their libraries, and a
 # shell.
 if [ -n "$sysroot" ]; then
     rm -rf /lib/aarch64-linux-gnu

@@ -117,8 +117,9 @@ in MiB/s, 0 for none; wall).'''
             # two modes
             return self.groups() * 2 * len(SIDES), self.narrowed()
         vcpus = self.vcpus if part == 'walk' else '1'
-        return length(vcpus) * 2 * len(SIDES), ['--vcpus=' + vcpus, '--walk', '--delays=0', '--limits=0',
-                                   '--memory=96', '--percent=30']
+        return (length(vcpus) * 2 * len(SIDES),
+                ['--vcpus=' + vcpus, '--walk', '--delays=0', '--limits=0', '--memory=96',
+                 '--percent=30'])
 
     def guest(self, part):
         """The kernel and the initramfs of the guests, as options."""
@@ -145,8 +146,8 @@ in MiB/s, 0 for none; wall).'''
 
     def in_l1(self, part, log, options):
         """One round, each time in a boot of its own; returns the testbed's status."""
-        # Where instructions are counted it takes two minutes, or hangs.
-        timeout, clock, boots = (300, ['--icount'], 5) if part == 'icount' else (3400, [], 1)
+        # Where instructions are counted it takes minutes, or hangs.
+        timeout, clock, boots = (450, ['--icount'], 5) if part == 'icount' else (5100, [], 1)
         for boot in range(boots):
             status = host.testbed(
                 log, [f'--smp={self.CPUS}', f'--memory={self.MEMORY_MIB}', f'--timeout={timeout}',

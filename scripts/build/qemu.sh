@@ -125,8 +125,8 @@ our_tests() {
         done
 }
 
-# programs: what a test run uses: the emulator and, for x86_64, upstream's
-# migration tests and all our test programs
+# programs: what a test run uses: the emulator; for x86_64, upstream's migration
+# tests and all our test programs; for --arm64, those that start QEMU
 programs() {
     case $arch$variant in
     x86_64--tsan) ;;

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# demo.sh [OPTION]...: builds what the demo needs and runs it in L1, of $ARCH.
+# demo.sh [OPTION]...: builds what the demo needs and runs it in L1.
 # OPTIONs are those of postern-demo.
 
 set -eu
@@ -20,7 +20,7 @@ cd "$root"
 rm -f "$result"
 # L1 has a file system of its own; fetch the result from it.
 # shellcheck disable=SC2086 # options without blanks, from scripts/bench/demo.sh
-"$build/meson/testbed/testbed" "--arch=$arch" ${TESTBED_OPTIONS:---timeout=300} --log="$logs/demo-l1.log" \
+"$build/meson/testbed/testbed" "--arch=$arch" ${TESTBED_OPTIONS:---timeout=$seconds} --log="$logs/demo-l1.log" \
     --fetch="/tmp/demo.json=$result" -- \
     "$programs/tests/qtest/postern-demo" \
     --kernel="$kernel" --initrd="$build/meson/$guest" \

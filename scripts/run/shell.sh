@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# shell.sh: opens a shell in L1, of $ARCH, with our QEMU first in the path.
+# shell.sh: opens a shell in L1, with our QEMU first in the path.
 
 set -eu
 

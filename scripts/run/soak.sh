@@ -39,7 +39,7 @@ hosts=$(nproc)
 [ -z "$tour" ] || hosts=1
 mkdir -p "$logs"
 say "machine: $(machine), load $(load)"
-say "$n migrations, seed $seed, $hosts emulated hosts"
+say "$n migrations, seed $seed, $hosts emulated hosts of $arch"
 
 # log HOST: the log of an emulated host, which has tours and a seed of its own
 log() {

@@ -15,14 +15,29 @@ packages=$cache/binaries/sysroot-arm64
 sysroot=$build/sysroot-arm64
 new=$build/sysroot-arm64.new
 
-[ ! -d "$sysroot" ] || exit 0
+names='libglib2.0-dev zlib1g-dev libfdt-dev libgnutls28-dev libslirp-dev libcap-ng-dev
+libattr1-dev'
+# shellcheck source=/dev/null
+wanted="$(. /etc/os-release && echo "${VERSION_CODENAME:-}") $names"
+
+# is_wanted FOLDER: is it of these packages?
+is_wanted() {
+    [ "$(cat "$1/wanted" 2>/dev/null)" = "$wanted" ]
+}
+
+! is_wanted "$sysroot" || exit 0
 
 mkdir -p "$cache" "$build"
 exec 9>"$cache/lock"
-lock 9 "a configure, which uses $cache,"
-if ! (cd "$packages" 2>/dev/null && sha256sum -c --status sha256); then
-    sh "$root/scripts/setup/apt.sh" closure arm64 sysroot-arm64 libglib2.0-dev \
-        zlib1g-dev libfdt-dev libgnutls28-dev libslirp-dev libcap-ng-dev libattr1-dev
+lock 9 "another build or configure, which uses $cache,"
+# That one may have made it.
+! is_wanted "$sysroot" || exit 0
+
+if ! is_wanted "$packages" || ! (cd "$packages" && sha256sum -c --status sha256); then
+    # shellcheck disable=SC2086 # several
+    sh "$root/scripts/setup/apt.sh" closure arm64 sysroot-arm64 $names ||
+        die "no libraries of aarch64, which come from Debian's archive only"
+    printf '%s\n' "$wanted" >"$packages/wanted"
 fi
 
 # All libraries are in one folder, wherever a package has them.
@@ -36,7 +51,6 @@ for deb in "$packages"/*.deb; do
         --exclude='./usr/bin' --exclude='./usr/sbin' --exclude='./bin' --exclude='./sbin'
 done
 rm -f "$new/tar"
-exec 9>&-
 
 # Links from / would lead to this machine's files.
 find "$new" -type l -lname '/*' >"$new/links"
@@ -44,5 +58,7 @@ while read -r link; do
     ln -snfr "$new$(readlink "$link")" "$link"
 done <"$new/links"
 rm "$new/links"
-mv "$new" "$sysroot"
+cp "$packages/wanted" "$new/wanted"
+rm -rf "$sysroot"
+mv -T "$new" "$sysroot"
 say "    build/sysroot-arm64 is out of $(find "$packages" -name '*.deb' | wc -l) packages"

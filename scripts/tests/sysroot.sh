@@ -53,9 +53,12 @@ is "programs and documentation are not" \
 rm -r "$result"
 sysroot >/dev/null
 is "cached packages are not downloaded again" "$(cat "$work/called")" "closure arm64 sysroot-arm64"
+sed -i 's/zlib1g-dev/& more-dev/' "$top/scripts/setup/sysroot.sh"
+sysroot >/dev/null
+is "other packages replace the sysroot" "$(wc -l <"$work/called")" 2
 rm -r "$result"
 echo damaged >"$packages/lib_1_arm64.deb"
 sysroot >/dev/null
-is "a damaged package is downloaded again" "$(cat "$result/lib/arch/lib.so")$(wc -l <"$work/called")" library2
+is "a damaged package is downloaded again" "$(cat "$result/lib/arch/lib.so")$(wc -l <"$work/called")" library3
 
 done_testing

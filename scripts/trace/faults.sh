@@ -62,7 +62,7 @@ END
     sh "$dir/command" "$build/qemu/out/tests/qtest/postern-bench" \
     --kernel="$build/linux/out/arch/x86/boot/bzImage" \
     --initrd="$build/meson/testbed/guest/guest.cpio" \
-    --upstream="$dir/upstream" --postern="$dir/postern" --sides=upstream,postern "$@"
+    --upstream="$dir/upstream" --postern="$dir/postern" "$@" --sides=upstream,postern
 
 for side in upstream postern; do
     printf '\n%s:\n' "$side"

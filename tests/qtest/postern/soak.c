@@ -141,7 +141,10 @@ static void migrate_pause(PosternVM *vm)
                                  "  'id': 'pause' }"));
 }
 
-/* Takes a memslot from the guest's machine, or gives it back */
+/*
+ * Takes a memslot from the guest, or gives it back: with q35, another one for
+ * some of its memory; with virt, only that of a flash.
+ */
 static void change_slots(PosternVM *vm, bool begin)
 {
 #ifdef __aarch64__

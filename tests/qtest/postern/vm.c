@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include <poll.h>
 #include "vm.h"
 #include "qemu/cutils.h"
 #include "qemu/sockets.h"
@@ -12,8 +13,7 @@
 
 /* Guests have the host's architecture, as they need KVM */
 #ifdef __aarch64__
-/* The machine's default is a GIC that KVM may not have */
-#define MACHINE "virt,gic-version=host"
+#define MACHINE "virt"
 #define KERNEL_ARGS "console=ttyAMA0"
 #else
 #define MACHINE "q35"
@@ -23,6 +23,9 @@
  */
 #define KERNEL_ARGS "console=ttyS0 no_timer_check tsc=reliable"
 #endif
+
+/* How long to wait for a thread that reads what is there */
+#define MORE_US 1000
 
 /* Quoted for a shell: libqtest runs QEMU with "sh -c" */
 static char *qemu_arguments(const PosternVMConfig *config, bool incoming,
@@ -59,6 +62,14 @@ static bool kvm_is_used(PosternVM *vm, Error **errp)
     return enabled;
 }
 
+/* Is there more to read from the console, or its end?  Waits; < 0: for ever. */
+static bool readable(PosternVM *vm, int timeout_ms)
+{
+    struct pollfd pfd = { .fd = vm->console, .events = POLLIN };
+
+    return RETRY_ON_EINTR(poll(&pfd, 1, timeout_ms)) > 0;
+}
+
 /*
  * Reads the console all the time.  A PL011 whose console takes no more holds
  * the BQL until it does, so QEMU would not answer.
@@ -70,8 +81,10 @@ static void *read_console(void *opaque)
     ssize_t len;
 
     do {
-        len = RETRY_ON_EINTR(read(vm->console, buf, sizeof(buf)));
+        readable(vm, -1);
+        /* What has been read is in @unread when another thread has the lock */
         g_mutex_lock(&vm->lock);
+        len = RETRY_ON_EINTR(read(vm->console, buf, sizeof(buf)));
         for (ssize_t i = 0; i < len; i++) {
             /* A 0 from firmware must not end the string */
             g_string_append_c(vm->unread, buf[i] ?: '?');
@@ -107,14 +120,14 @@ PosternVM *postern_vm_start(const char *name, const PosternVMConfig *config,
     vm->name = name;
     vm->console = ends[0];
     vm->unread = g_string_new(NULL);
+    g_mutex_init(&vm->lock);
+    g_cond_init(&vm->changed);
+    vm->reader = g_thread_new("console", read_console, vm);
     qlist_append_str(capabilities, "oob");
     vm->qts = qtest_init_with_env_and_capabilities(NULL, args, capabilities,
                                                    true);
     qobject_unref(capabilities);
     close(ends[1]);
-    g_mutex_init(&vm->lock);
-    g_cond_init(&vm->changed);
-    vm->reader = g_thread_new("console", read_console, vm);
 
     if (g_str_equal(config->accel ?: "kvm", "kvm") && !kvm_is_used(vm, errp)) {
         postern_vm_stop(vm);
@@ -219,9 +232,15 @@ char *postern_vm_read_line(PosternVM *vm, int timeout_ms)
     char *line;
 
     g_mutex_lock(&vm->lock);
-    while (!(line = take_line(vm->unread)) && !vm->ended &&
-           g_cond_wait_until(&vm->changed, &vm->lock, deadline)) {
-        /* wait again */
+    while (!(line = take_line(vm->unread)) && !vm->ended) {
+        bool over = g_get_monotonic_time() >= deadline;
+
+        if (over && !readable(vm, 0)) {
+            break;
+        }
+        /* Data that is there already does not count as late */
+        g_cond_wait_until(&vm->changed, &vm->lock,
+                          over ? g_get_monotonic_time() + MORE_US : deadline);
     }
     g_mutex_unlock(&vm->lock);
     return line;
