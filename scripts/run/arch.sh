@@ -23,7 +23,7 @@ aarch64)
     has_target aarch64 || die "ARCH=aarch64: the target list of configure has no aarch64-softmmu"
     programs=$build/qemu-arm64/out
     kernel=$build/linux-arm64/out/arch/arm64/boot/Image
-    guest=testbed/guest/aarch64/guest.cpio
+    guest=testbed/guest/guest-aarch64.cpio
     wanted='testbed/initramfs-aarch64.gz qemu-aarch64.stamp qemu-arm64.stamp linux-arm64.stamp'
     seconds=600
     ;;

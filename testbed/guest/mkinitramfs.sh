@@ -28,7 +28,8 @@ for applet in sh mount ifconfig; do
     ln -s busybox "$tree/bin/$applet"
 done
 install -m 755 "$init" "$tree/init"
-install -m 755 "$program" "$tree/bin/"
+name=${program##*/}
+install -m 755 "$program" "$tree/bin/${name%-aarch64}"
 
 # The same input gives the same file.
 find "$tree" -exec touch -h -d @0 {} +
