@@ -16,6 +16,22 @@ mkdir -p /proc /dev /lower /rw /new
 mount -t devtmpfs dev /dev
 exec >/dev/console 2>&1
 
+# A kernel of a distribution needs modules: NUMBER-NAME.ko.  insmod does not look
+# for their parameters on the kernel's command line.
+for module in /modules/*.ko; do
+    [ -e "$module" ] || continue
+    name=${module##*/}
+    name=$(echo "${name#*-}" | tr - _)
+    set --
+    read -r words </proc/cmdline
+    for word in $words; do
+        case $word in
+        "${name%.ko}".*) set -- "$@" "${word#*.}" ;;
+        esac
+    done
+    insmod "$module" "$@"
+done
+
 # The build machine's files do not change during a run: cache them for good.
 mount -t 9p -o ro,trans=virtio,version=9p2000.L,cache=loose,msize=512000 \
     root /lower

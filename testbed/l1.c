@@ -216,7 +216,7 @@ char **l1_qemu(const L1 *l1, const Options *opts, int stream_fd, gboolean kvm)
     ADD("-kernel");
     ADD("%s", opts->kernel ?: arch->kernel);
     ADD("-initrd");
-    ADD("%s", arch->initramfs);
+    ADD("%s", opts->initramfs ?: arch->initramfs);
     ADD("-append");
     ADD("console=%s panic=-1 oops=panic %s %s", arch->console, arch->append,
         opts->append ?: "");

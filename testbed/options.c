@@ -54,6 +54,8 @@ gboolean options_parse(Options *opts, char **argv, GError **errp)
           "L1's architecture: x86_64 (default) or aarch64", "ARCH" },
         { "kernel", 0, 0, G_OPTION_ARG_FILENAME, &opts->kernel,
           "L1's kernel (default: the one built here)", "FILE" },
+        { "initramfs", 0, 0, G_OPTION_ARG_FILENAME, &opts->initramfs,
+          "L1's initramfs (likewise), for a kernel that needs modules", "FILE" },
         { "smp", 0, 0, G_OPTION_ARG_INT, &opts->smp,
           "CPUs of L1 (default: 1, the one that can be relied on)", "N" },
         { "memory", 0, 0, G_OPTION_ARG_INT, &opts->memory,
@@ -109,6 +111,7 @@ gboolean options_parse(Options *opts, char **argv, GError **errp)
 void options_clear(Options *opts)
 {
     g_free(opts->kernel);
+    g_free(opts->initramfs);
     g_free(opts->append);
     g_free(opts->log);
     g_strfreev(opts->fetch);
@@ -118,6 +121,6 @@ void options_clear(Options *opts)
 
 gboolean options_need_l1(const Options *opts)
 {
-    return !opts->arch->native || opts->kernel || opts->append ||
-           opts->icount || opts->smp;
+    return !opts->arch->native || opts->kernel || opts->initramfs ||
+           opts->append || opts->icount || opts->smp;
 }

@@ -13,6 +13,7 @@
 typedef struct Options {
     const Arch *arch;   /* L1's */
     char *kernel;       /* L1's kernel; NULL: the one built here */
+    char *initramfs;    /* L1's; NULL: the one built here */
     char *append;       /* more kernel arguments, or NULL */
     char *log;          /* for L1's console; NULL: a temporary file */
     char **fetch;       /* L1PATH=HOSTPATH, NULL-terminated, or NULL */

@@ -32,7 +32,8 @@ static void test_options(void)
     Options opts;
 
     g_assert_true(PARSE(&opts, &err, "--smp=2", "--memory=512", "--icount",
-                        "--timeout=7", "--kernel=k", "--append=a b",
+                        "--timeout=7", "--kernel=k", "--initramfs=i",
+                        "--append=a b",
                         "--log=l", "--fetch=a=b", "--fetch=c=d=e",
                         "true", "--smp=3"));
     g_assert_no_error(err);
@@ -42,6 +43,7 @@ static void test_options(void)
     g_assert_true(opts.icount);
     g_assert_false(opts.shell);
     g_assert_cmpstr(opts.kernel, ==, "k");
+    g_assert_cmpstr(opts.initramfs, ==, "i");
     g_assert_cmpstr(opts.append, ==, "a b");
     g_assert_cmpstr(opts.log, ==, "l");
     g_assert_cmpuint(g_strv_length(opts.fetch), ==, 2);
