@@ -7,7 +7,7 @@
 #   shell            shellcheck over every shell script
 #   qemu, linux      the tree's own checkpatch.pl over our files in it
 #   qemu-hooks, linux-hooks   likewise over our hooks
-#   testbed          QEMU's checkpatch.pl over the testbed
+#   testbed          QEMU's checkpatch.pl over the testbed and the packages
 #   licence          every file names its licence
 #   upstream         no file is a copy of an upstream one
 #   places           no file names a place on somebody's machine, or a mirror
@@ -84,8 +84,9 @@ hooks_of() {
 check_licence() {
     ours | while read -r file; do
         case $file in
-        # The licence itself; a list of names; files in a patch have their own.
-        COPYING | *.patch | */series) continue ;;
+        # The licence itself; lists of names and changes; files in a patch have
+        # their own.
+        COPYING | *.patch | */series | packages/debian/changelog) continue ;;
         esac
         [ ! -s "$file" ] || head -n 40 "$file" | grep -q 'SPDX-License-Identifier: ' ||
             echo "no SPDX line: $file"
@@ -133,11 +134,16 @@ case ${1:-} in
 shell) check_shell ;;
 qemu) checkpatch qemu "$build/qemu/src" -f $(files_of qemu) ;;
 linux) checkpatch linux "$build/linux/src" "--no-summary -f" $(files_of linux) ;;
-testbed) checkpatch qemu "$root/testbed" -f $(ours testbed | sed 's,^testbed/,,' | checkable) ;;
+testbed)
+    # It changes the folder.
+    (checkpatch qemu "$root/testbed" -f $(ours testbed | sed 's,^testbed/,,' | checkable)) &&
+        checkpatch qemu "$root/packages" -f $(ours packages | sed 's,^packages/,,' | checkable)
+    ;;
 qemu-hooks) checkpatch qemu "$build/qemu/src" --no-signoff $(hooks_of qemu) ;;
 linux-hooks)
     checkpatch linux "$build/linux/src" \
-        "--no-signoff --no-summary --ignore FILE_PATH_CHANGES" $(hooks_of linux)
+        "--no-signoff --no-summary --ignore FILE_PATH_CHANGES" $(hooks_of linux) \
+        $(ours packages/dkms | grep '\.patch$' | sed "s,^,$root/,")
     ;;
 licence) check_licence ;;
 upstream) check_upstream ;;
