@@ -8,9 +8,9 @@ MESON_BUILD = build/meson
 # Each target runs ninja in the same folder, which uses all processors itself.
 .NOTPARALLEL:
 .PHONY: all demo check check-aarch64 check-debug-kernel check-fuzz
-.PHONY: check-sanitizers check-series check-upstream soak
+.PHONY: check-packages check-sanitizers check-series check-upstream soak
 .PHONY: bench bench-async-pf bench-userfault bench-postcopy bench-memslots
-.PHONY: shell series refresh help distclean prepare
+.PHONY: packages shell series refresh help distclean prepare
 
 # Others have an ARCH in their environment, so it counts as an argument only.
 unexport ARCH
@@ -43,6 +43,10 @@ check-debug-kernel: prepare
 check-fuzz: prepare
 	@scripts/check/check.sh --suite=fuzz
 
+# Our Debian packages, on a stock kernel of Debian 13
+check-packages: prepare
+	@scripts/check/check.sh --suite=packages $(TESTS)
+
 # Our qtests with a QEMU with sanitizers
 check-sanitizers: prepare
 	@scripts/check/check.sh --suite=sanitizer $(TESTS)
@@ -59,6 +63,10 @@ check-upstream: prepare
 soak: prepare
 	$(if $(TOUR),$(if $(SEED),,$(error TOUR is a number of a tour of SEED, which is not given)))
 	@scripts/run/soak.sh $(or $(N),200) $(SEED) $(TOUR)
+
+# Debian packages, in build/packages
+packages: prepare
+	@scripts/packages/build.sh
 
 shell: prepare
 	@scripts/run/shell.sh
@@ -111,6 +119,9 @@ help:
 	@echo 'make check-debug-kernel'
 	@echo '                the KVM selftests on a kernel with KASAN and lockdep'
 	@echo 'make check-fuzz randomized changes of memory regions, for an hour'
+	@echo 'make check-packages'
+	@echo '                install our packages in a root file system of Debian 13, boot'
+	@echo '                its kernel, migrate a guest there, remove them'
 	@echo 'make check-sanitizers'
 	@echo '                our qtests with ASan and UBSan, unit tests with TSan, too'
 	@echo 'make check-series'
@@ -126,6 +137,7 @@ help:
 	@echo '                with it, likewise'
 	@echo 'make bench-async-pf  what the guest gets done meanwhile, likewise'
 	@echo 'make bench-memslots  changes of memslots and memory regions, likewise'
+	@echo 'make packages   Debian packages: KVM modules by DKMS, and postern-doctor'
 	@echo 'make shell      a shell in L1, with our kernel and QEMU; ARCH=aarch64 as above'
 	@echo 'make series     write our files and hooks as patches for "git am", to'
 	@echo '                build/series/qemu and build/series/linux'

@@ -9,6 +9,8 @@
 # apt.sh closure ARCH NAME PACKAGE...
 #                               likewise the packages, with all that they depend
 #                               on, to the folder NAME of the cache
+# apt.sh stanzas SUITE          prints sources of Debian's SUITE, with its updates,
+#                               at this machine's mirrors
 #
 # All use an apt configuration of our own: its source lists, package lists and
 # caches are in the project's cache folder.  /etc/apt is only read, for the address
@@ -252,8 +254,16 @@ closure)
     rm -f "$binaries/$name/lock"
     (cd "$binaries/$name" && sha256sum ./*.deb >sha256)
     ;;
+stanzas)
+    suite=$2
+    this=$(codename)
+    mirrors >/dev/null
+    machine_entries | while read -r uri entry; do
+        stanza deb "$uri" "$suite${entry#"$this"}"
+    done
+    ;;
 *)
     die "usage: apt.sh install PACKAGE... | source NAME SERIES | binary PACKAGE ARCH | \
-closure ARCH NAME PACKAGE..."
+closure ARCH NAME PACKAGE... | stanzas SUITE"
     ;;
 esac
