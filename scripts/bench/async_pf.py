@@ -15,6 +15,7 @@ METRICS = {
         'work_per_s': 'What other threads of the guest got done, counts a second',
         'ops_per_s': "Operations of the threads that wait, a second",
         'waiting': "Part of the vCPUs' time that accesses waited, %",
+        'blocked': "Part of their time that vCPUs were blocked, % (our QEMU's figure)",
         'p50_us': 'Time that an access waited, p50, us',
         'p99_us': 'Time that an access waited, p99, us',
         'postcopy_us': 'Time from the switch to the last page, us',
@@ -74,7 +75,8 @@ the first time.'''
 
     def show(self, part):
         for metric, title in METRICS[part].items():
-            stats = figures.summarize([figure(metric, run) for run in self.runs[part]],
+            stats = figures.summarize([figure(metric, run) for run in self.runs[part]
+                                       if metric != 'blocked' or 'blocked_us' in run],
                                       'exits', self.rounds)
             host.say(f'\n{title}')
             seed = {(stat.group, stat.row): SEED[stat.row] for stat in stats

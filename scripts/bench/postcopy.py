@@ -45,6 +45,8 @@ def figure(metric, run):
         value = run['dst_ns'] / run['pages']
     elif metric in ('ops_per_s', 'work_per_s'):
         value = run[metric.split('_')[0]] * 1000000 / run['guest_us']
+    elif metric == 'blocked':
+        value = run['blocked_us'] * 100 / run['postcopy_us'] / run['vcpus']
     elif metric == 'waiting':
         value = run['wait_us'] * 100 / run['guest_us'] / run['vcpus']
     else:
