@@ -47,6 +47,9 @@ matches "install: no mirror is an error" "$said" '^status 1$'
 said=$(apt binary tool odd)
 matches "binary: stops without a mirror" "$said" "no entry for Debian's suite"
 matches "binary: no mirror is an error" "$said" '^status 1$'
+said=$(apt stanzas other)
+matches "stanzas: stops without a mirror" "$said" "no entry for Debian's suite"
+matches "stanzas: no mirror is an error" "$said" '^status 1$'
 is "without a mirror apt is not called" "$(cat "$work/called" 2>/dev/null || :)" ""
 
 # Sources that are named by hand need neither.
@@ -79,4 +82,9 @@ is "apt is given that architecture as its only one" \
 APT::Architectures "";
 APT::Architectures:: "odd";'
 
+echo "deb http://one.example/debian-security $suite-security main" \
+    >>"$POSTERN_ETC_APT/sources.list"
+is "stanzas: another suite, at this machine's mirrors" \
+    "$(apt stanzas other | sed -n 's/^URIs: //p; s/^Suites: //p' | paste -s -d ' ')" \
+    "http://one.example/debian other http://one.example/debian-security other-security"
 done_testing
