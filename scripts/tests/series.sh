@@ -133,6 +133,10 @@ same_trees() {
 
 [ -d "$build/qemu-stock/src" ] || unpack_again qemu qemu-stock >"$work/unpack" 2>&1 ||
     sed 's/^/# /' "$work/unpack"
+# bench.py memslots builds upstream's QEMU with this one.
+is "the hook of memory-testdev fits upstream's QEMU alone" \
+    "$(patch -s --dry-run -d "$build/qemu-stock/src" -p1 \
+        <"$scripts/../patches/hw-misc-memory-testdev.patch" 2>&1)" ""
 "$root/scripts/setup/series.sh" "$work/series" | sed 's/^/# /'
 for tree in qemu linux; do
     is "$tree: the series makes the prepared tree of a pristine one" \
