@@ -25,6 +25,7 @@ leave() {
 }
 
 cd "$(dirname "$0")"
+rm -f "$reasons/$kernel"
 [ -f "$archive" ] || leave "there is no $archive: install the package linux-source-$series"
 [ -f "$headers/Makefile" ] || leave "install the package linux-headers-$kernel"
 wanted=$(make -s -C "$headers" kernelversion)
@@ -57,4 +58,3 @@ cp Kbuild tree/Kbuild
         -e 's,\$(srctree)/virt/kvm,$(postern)/virt/kvm,' tree/arch/x86/kvm/Makefile
 } >Makefile.new
 mv Makefile.new tree/arch/x86/kvm/Makefile
-rm -f "$reasons/$kernel"

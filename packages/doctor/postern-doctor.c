@@ -46,6 +46,7 @@
 typedef enum Verdict {
     GOOD,
     NOTE,                       /* works, but not as well as it could */
+    UNKNOWN,
     BAD,
 } Verdict;
 
@@ -53,12 +54,16 @@ static char *qemu;
 static char *user;
 static gboolean quiet;
 static bool bad;
+static bool unknown;
 
 static void tell(Verdict verdict, const char *what, const char *advice)
 {
-    static const char *const words[] = { "ok", "note", "MISSING" };
+    static const char *const words[] = {
+        "ok", "note", "unknown", "MISSING"
+    };
 
     bad |= verdict == BAD;
+    unknown |= verdict == UNKNOWN;
     if (!quiet) {
         printf("%-8s %s\n", words[verdict], what);
         if (advice) {
@@ -83,6 +88,7 @@ static char *line_of(const char *path)
 static char *advice_on_modules(void)
 {
     g_autofree char *path = NULL;
+    g_autofree char *headers = NULL;
     char *reason;
     struct utsname name;
 
@@ -90,12 +96,17 @@ static char *advice_on_modules(void)
         return g_strdup("install postern-kvm-dkms");
     }
     uname(&name);
+    headers = g_build_filename("/lib/modules", name.release, "build/include",
+                               NULL);
+    if (!g_file_test(headers, G_FILE_TEST_EXISTS)) {
+        return g_strdup_printf("install linux-headers-%s", name.release);
+    }
     path = g_build_filename(REASONS, name.release, NULL);
     reason = line_of(path);
     return reason ?:
            g_strdup("\"dkms status postern-kvm\" must say \"installed\" for this"
-                    " kernel; then end all VMs and load KVM's modules again, or"
-                    " reboot");
+                    " kernel, a 6.12 for amd64 but cloud or rt; then end all VMs"
+                    " and load KVM's modules again, or reboot");
 }
 
 static void check_kvm(void)
@@ -228,7 +239,7 @@ static void check_user(void)
     }
     if (getuid() && getuid() != entry->pw_uid) {
         what = g_strdup_printf("permissions of the user %s", entry->pw_name);
-        tell(NOTE, what, "not checked: run this as root");
+        tell(UNKNOWN, what, "run this as root");
         return;
     }
     kvm = g_strdup_printf("%s for the user %s", KVM, entry->pw_name);
@@ -263,8 +274,7 @@ int main(int argc, char **argv)
         g_option_context_new("- can this host do post-copy with KVM userfault?");
     g_autoptr(GError) err = NULL;
 
-    g_option_context_set_summary(context, "Ends with 0 if it can, 1 if "
-                                 "something is missing.");
+    g_option_context_set_summary(context, "Ends with 0 if it can, else 1.");
     g_option_context_add_main_entries(context, entries, NULL);
     if (!g_option_context_parse(context, &argc, &argv, &err) || argc > 1) {
         fprintf(stderr, "postern-doctor: %s\n",
@@ -278,7 +288,9 @@ int main(int argc, char **argv)
     check_user();
     if (!quiet) {
         puts(bad ? "This host cannot do post-copy with KVM userfault yet." :
+             unknown ? "This host may be able to do post-copy with KVM"
+                       " userfault." :
              "This host can do post-copy with KVM userfault.");
     }
-    return bad ? EXIT_FAILURE : EXIT_SUCCESS;
+    return bad || unknown ? EXIT_FAILURE : EXIT_SUCCESS;
 }

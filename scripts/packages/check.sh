@@ -44,7 +44,7 @@ in_l1() {
 # modules: where the root's modules are, and their versions
 modules() {
     for module in kvm kvm-amd kvm-intel; do
-        in_root modinfo -k "$stock" "$module" |
+        { in_root modinfo -k "$stock" "$module" 2>/dev/null || echo "version: no $module"; } |
             sed -n "s,^filename: */lib/modules/[^/]*/\(.*\)/.*,\1,p; s/^version: *//p"
     done | sort -u | paste -s -d ' '
 }
@@ -98,14 +98,14 @@ try_host() {
 
 # other_source VERSION: as if linux-source were of another point release
 other_source() {
-    mkdir "$work/linux-source"
+    mkdir "$work/linux-source-$series"
     for folder in virt/kvm arch/x86/kvm arch/x86/include/asm include/linux \
         include/uapi/linux include/trace/events; do
-        mkdir -p "$work/linux-source/$folder"
-        touch "$work/linux-source/$folder/kvm.h"
+        mkdir -p "$work/linux-source-$series/$folder"
+        touch "$work/linux-source-$series/$folder/kvm.h"
     done
-    printf 'VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 1\n' >"$work/linux-source/Makefile"
-    tar -C "$work" -cf "$dir/srv/other.tar" linux-source
+    printf 'VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 1\n' >"$work/linux-source-$series/Makefile"
+    tar -C "$work" -cf "$dir/srv/other.tar" "linux-source-$series"
     cp -R "$dir"/usr/src/postern-kvm-* "$dir/srv/try"
     output=$(in_root env POSTERN_LINUX_SOURCE=/srv/other.tar \
         /srv/try/prepare.sh "$stock" "/lib/modules/$stock/build" 0 2>&1 || echo "status $?")
@@ -116,7 +116,23 @@ other_source() {
     matches "with the status for that" "$output" '^status 77$'
 }
 
+# late_source VERSION: the package comes with the source of another point release,
+# whose source comes later
+late_source() {
+    apt purge 'postern-*' || :
+    apt install --no-install-recommends --allow-downgrades "linux-source-$series=$tested-*" ||
+        die "the archive has no source of $tested"
+    is "$1: with another source, apt installs the package" \
+        "$(apt install --no-install-recommends postern-kvm-dkms postern-doctor && echo yes)" yes
+    is "$1: and the stock modules are used" "$(modules)" kernel/arch/x86/kvm
+    matches "$1: the reason is kept" "$(cat "$dir/var/lib/postern-kvm/$stock")" \
+        "is Linux $1, but .* is $tested: upgrade"
+    is "$1: its source is installed" \
+        "$(apt install --no-install-recommends "linux-source-$series=$1-*" && echo yes)" yes
+}
+
 tested=$(recorded linux tested)
+last=
 for version in $(cd "$root/packages/dkms" && ls -d [0-9]*) "$tested"; do
     stock=$version+deb13-amd64
     # The archive drops old point releases.
@@ -126,12 +142,21 @@ for version in $(cd "$root/packages/dkms" && ls -d [0-9]*) "$tested"; do
     fi
     install_kernel "$version" || die "the kernel $version cannot be installed"
     is "$version: before, the stock modules are used" "$(modules)" kernel/arch/x86/kvm
-    is "$version: apt installs the packages" \
-        "$(apt install --no-install-recommends postern-kvm-dkms postern-doctor && echo yes)" yes
+    if [ "$version" = "$tested" ]; then
+        is "$version: apt installs the packages" \
+            "$(apt install --no-install-recommends postern-kvm-dkms postern-doctor &&
+                echo yes)" yes
+    else
+        late_source "$version"
+    fi
     package=$(in_root dpkg-query --show --showformat '$''{Version}' postern-kvm-dkms)
     is "$version: DKMS has built the modules" "$(modules)" "$version+postern$package updates/dkms"
     try_host "$version"
+    last=$version
 done
+[ -n "$last" ] || die "the archive has none of the kernels that the package is for"
+version=$last
+stock=$version+deb13-amd64
 
 other_source "$version"
 is "apt removes the packages" "$(apt purge postern-kvm-dkms && echo yes)" yes

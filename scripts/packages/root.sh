@@ -17,7 +17,7 @@ suite=$1 dir=$2
 [ "$(id -u)" = 0 ] || die "needs root, for a root file system of Debian's $suite"
 POSTERN_PACKAGES=1 "$root/scripts/setup/deps.sh" install
 
-mkdir -p "$build"
+mkdir -p "$build" "$(dirname "$dir")"
 "$root/scripts/setup/apt.sh" stanzas "$suite" >"$build/$suite.sources"
 say "    Debian's $suite in $dir"
 rm -rf "$dir.new"
