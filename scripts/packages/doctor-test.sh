@@ -32,7 +32,7 @@ output=$(status "$testbed" --smp=1 -- sh -c '
     "$1" --qemu="$2" --user=root
     chmod 600 /dev/userfaultfd /dev/kvm
     "$1" --qemu="$2" --user=nobody' sh "$doctor" "$qemu")
-is "in L1, nothing is missing for root" "$(printf '%s\n' "$output" | sed '/^This host can do/q')" \
+is "in L1, nothing is missing for root" "$(printf '%s\n' "$output" | sed '/^testbed: /d; /^This host can do/q')" \
     "ok       KVM
 ok       KVM userfault
 ok       QEMU with KVM userfault: $qemu
