@@ -37,8 +37,10 @@ while read -r module; do
     number=$((number + 1))
 done <"$out/modules"
 
-# The kernel unpacks one archive after the other.
+# The kernel unpacks one archive after the other.  One that is not compressed would
+# have to begin at a multiple of four bytes.
 (cd "$out/tree" && find . >../names &&
-    cpio --create --quiet --format=newc --owner=0:0 <../names) >"$out/added"
+    cpio --create --quiet --format=newc --owner=0:0 <../names) >"$out/cpio"
+gzip -n -1 <"$out/cpio" >"$out/added"
 cat "$build/meson/testbed/initramfs.gz" "$out/added" >"$out/initramfs"
-rm -rf "$out/tree" "$out/depends" "$out/names" "$out/added"
+rm -rf "$out/tree" "$out/depends" "$out/names" "$out/cpio" "$out/added"
