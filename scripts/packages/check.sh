@@ -33,12 +33,15 @@ apt() {
     logged packages-apt in_root apt-get -y -q "$@"
 }
 
-# in_l1 COMMAND...: on the stock kernel, with the modules that the root has now
+# make_host: L1's stock kernel, with the modules that the root has now
+make_host() {
+    "$root/scripts/packages/stock-host.sh" "$dir" "$stock" "$host"
+}
+
+# in_l1 COMMAND...: on that
 in_l1() {
-    "$root/scripts/packages/stock-host.sh" "$dir" "$stock" "$host" &&
-        "$build/meson/testbed/testbed" --kernel="$host/vmlinuz" \
-            --initramfs="$host/initramfs" --timeout=600 --log="$logs/packages-l1.log" \
-            -- "$@"
+    "$build/meson/testbed/testbed" --kernel="$host/vmlinuz" --initramfs="$host/initramfs" \
+        --timeout=600 --log="$logs/packages-l1.log" -- "$@"
 }
 
 # modules: where the root's modules are, and their versions
@@ -73,6 +76,7 @@ install_kernel() {
 
 # try_host VERSION: what is to be said of the stock kernel with our modules
 try_host() {
+    make_host
     output=$(in_l1 "$dir/usr/bin/postern-doctor" --qemu="$qemu" --user=root) || :
     matches "$1: it loads them" "$output" "^ok +KVM, module $1\\+postern"
     matches "$1: postern-doctor: the host can do it" "$output" '^This host can '
@@ -161,6 +165,7 @@ stock=$version+deb13-amd64
 other_source "$version"
 is "apt removes the packages" "$(apt purge postern-kvm-dkms && echo yes)" yes
 is "the stock modules are used again" "$(modules)" kernel/arch/x86/kvm
+make_host
 output=$(in_l1 "$dir/usr/bin/postern-doctor" --qemu="$qemu" --user=root || echo "status $?")
 matches "postern-doctor: KVM userfault is missing" "$output" '^MISSING +KVM userfault'
 matches "postern-doctor ends with 1" "$output" '^status 1$'

@@ -76,10 +76,12 @@ stanza() {
         "$1" "$2" "$3" "$_keyring"
 }
 
-# machine_stanzas: stanzas for the packages of this machine's suites
+# machine_stanzas [SUITE]: stanzas for the packages of this machine's suites, or of
+# SUITE and its updates at the same mirrors
 machine_stanzas() {
+    _this=$(codename)
     machine_entries | while read -r uri suite; do
-        stanza deb "$uri" "$suite"
+        stanza deb "$uri" "${1:-$_this}${suite#"$_this"}"
     done
 }
 
@@ -255,12 +257,8 @@ closure)
     (cd "$binaries/$name" && sha256sum ./*.deb >sha256)
     ;;
 stanzas)
-    suite=$2
-    this=$(codename)
     mirrors >/dev/null
-    machine_entries | while read -r uri entry; do
-        stanza deb "$uri" "$suite${entry#"$this"}"
-    done
+    machine_stanzas "$2"
     ;;
 *)
     die "usage: apt.sh install PACKAGE... | source NAME SERIES | binary PACKAGE ARCH | \
