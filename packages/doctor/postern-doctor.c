@@ -166,9 +166,9 @@ static char *ask_qemu(GError **err)
                                   &pid, &in_fd, &out_fd, NULL, err)) {
         return NULL;
     }
-    /* Less than a pipe holds; a QEMU that has ended already says so by EPIPE */
+    /* Less than a pipe holds */
     if (write(in_fd, questions, sizeof(questions) - 1) < 0) {
-        answer = NULL;
+        /* It has ended already, and there will be no answer. */
     }
     close(in_fd);
     out = g_io_channel_unix_new(out_fd);
