@@ -1,6 +1,7 @@
 /*
  * Exits with 0 if this machine's KVM runs a guest, another one whose pending
- * interrupt waits for a write to CR8, and knows the TSC of a third
+ * interrupt waits for a write to CR8 and then comes once, and knows the TSC of a
+ * third
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -25,7 +26,7 @@ enum {
 };
 
 /* The ports to which the guest writes, to say how far it has come */
-enum { MASKED = 0x80, INTERRUPTED = 0x81 };
+enum { MASKED = 0x80, INTERRUPTED = 0x81, INTERRUPTED_TWICE = 0x82 };
 
 static const uint8_t code[] = {
     0x31, 0xc0,                 /* xor %eax, %eax */
@@ -39,8 +40,19 @@ static const uint8_t code[] = {
     0xeb, 0xfe,                 /* jmp . */
 };
 
+/*
+ * It has interrupts off for 20 million instructions, longer than the time between
+ * two timer interrupts of its host.  If it interrupts itself, IF is clear in the
+ * RFLAGS on its stack.
+ */
 static const uint8_t handler[] = {
+    0xf6, 0x44, 0x24, 0x11, 0x02, /* testb $2, 17(%rsp): IF */
+    0x74, 0x0b,                 /* jz the last instruction */
+    0xb9, 0x80, 0x96, 0x98, 0,  /* mov $10000000, %ecx */
+    0xff, 0xc9,                 /* dec %ecx */
+    0x75, 0xfc,                 /* jnz the dec */
     0xe6, INTERRUPTED,          /* out %al, $INTERRUPTED */
+    0xe6, INTERRUPTED_TWICE,    /* out %al, $INTERRUPTED_TWICE */
 };
 
 static void fill_memory(uint8_t *memory)
@@ -112,7 +124,7 @@ static bool runs_to(int vcpu, const struct kvm_run *run, int port)
 
 /*
  * A virtual interrupt is pending, by which KVM waits until the guest enables
- * interrupts; meanwhile the guest writes CR8.
+ * interrupts; meanwhile the guest writes CR8.  Its interrupt comes once.
  */
 static bool interrupt_waits_for_cr8(void)
 {

@@ -207,6 +207,17 @@ static void test_tsc(void)
     }
 }
 
+/* L0 leaves its loop of instructions in the middle of L2's interrupt handler. */
+static void test_kvm_icount(void)
+{
+    Run run;
+
+    START(&run, "--icount", kvm_works);
+    run_end(&run, NULL);
+    g_assert_cmpint(run.status, ==, 0);
+    run_clear(&run);
+}
+
 static void test_smp(void)
 {
     Run run;
@@ -453,6 +464,7 @@ int main(int argc, char **argv)
     g_test_add_func("/testbed/icount", test_icount);
     if (kvm_works) {
         g_test_add_func("/testbed/kvm", test_kvm);
+        g_test_add_func("/testbed/kvm-icount", test_kvm_icount);
         g_test_add_func("/testbed/tsc", test_tsc);
         g_test_add_func("/testbed/no-boot", test_no_boot);
         g_test_add_func("/testbed/l0-killed", test_l0_killed);
