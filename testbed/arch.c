@@ -26,7 +26,6 @@ static const Arch archs[] = {
          */
         .append = "kvm.tsc_tolerance_ppm=11000",
         .shell = "/bin/sh",
-        .racy = TRUE,
 #ifdef __x86_64__
         .native = TRUE,
 #endif

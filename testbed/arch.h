@@ -19,7 +19,6 @@ typedef struct Arch {
     const char *append;     /* more of L1's kernel command line */
     const char *shell;      /* in L1, as in a script's first line */
     const char *sysroot;    /* libraries of its programs; NULL: this machine's */
-    gboolean racy;          /* TCG's virtualization has races between CPUs */
     /* This machine's own: L1 runs its programs, and KVM may run L1. */
     gboolean native;
 } Arch;

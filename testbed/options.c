@@ -57,11 +57,11 @@ gboolean options_parse(Options *opts, char **argv, GError **errp)
         { "initramfs", 0, 0, G_OPTION_ARG_FILENAME, &opts->initramfs,
           "L1's initramfs (likewise), for a kernel that needs modules", "FILE" },
         { "smp", 0, 0, G_OPTION_ARG_INT, &opts->smp,
-          "CPUs of L1 (default: 1, the one that can be relied on)", "N" },
+          "CPUs of L1 (default: 1)", "N" },
         { "memory", 0, 0, G_OPTION_ARG_INT, &opts->memory,
           "memory of L1 (default: 2560)", "MIB" },
         { "icount", 0, 0, G_OPTION_ARG_NONE, &opts->icount,
-          "L1's clock counts instructions: times repeat exactly", NULL },
+          "L1's clock counts instructions, and no other program of this machine", NULL },
         { "timeout", 0, 0, G_OPTION_ARG_INT, &opts->timeout,
           "end after so long, whatever happens "
           "(default: 600; 24 hours for a shell)", "SECONDS" },

@@ -319,10 +319,6 @@ static gboolean testbed_start(Testbed *t, GError **errp)
     } else {
         say("L1 on TCG, since %s", why_not);
     }
-    if (!kvm && t->opts.smp > 1 && t->opts.arch->racy) {
-        say("emulated SVM has races with more than one CPU: "
-            "repeat a failure with --smp=1");
-    }
     if (t->opts.shell) {
         say("Ctrl-] ends L1");
     }

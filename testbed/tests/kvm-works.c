@@ -1,17 +1,21 @@
 /*
  * Exits with 0 if this machine's KVM runs a guest, another one whose pending
- * interrupt waits for a write to CR8 and then comes once, and knows the TSC of a
- * third
+ * interrupt waits for a write to CR8 and then comes once, knows the TSC of a
+ * third, and runs a fourth while another CPU loads its FPU's state
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
+#define _GNU_SOURCE
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include <linux/kvm.h>
 
 #include "probe.h"
@@ -28,7 +32,7 @@ enum {
 /* The ports to which the guest writes, to say how far it has come */
 enum { MASKED = 0x80, INTERRUPTED = 0x81, INTERRUPTED_TWICE = 0x82 };
 
-static const uint8_t code[] = {
+static const uint8_t masks[] = {
     0x31, 0xc0,                 /* xor %eax, %eax */
     0x44, 0x0f, 0x22, 0xc0,     /* mov %rax, %cr8: interrupts are off */
     0xb0, VECTOR >> 4,          /* mov $VECTOR >> 4, %al */
@@ -55,7 +59,12 @@ static const uint8_t handler[] = {
     0xe6, INTERRUPTED_TWICE,    /* out %al, $INTERRUPTED_TWICE */
 };
 
-static void fill_memory(uint8_t *memory)
+static const uint8_t exits[] = {
+    0xe6, MASKED,               /* out %al, $MASKED */
+    0xeb, 0xfc,                 /* jmp the out */
+};
+
+static void fill_memory(uint8_t *memory, const uint8_t *code, size_t size)
 {
     /* The page is its own table, on all levels: entry 0 maps page 0 */
     const uint64_t page_table = 0x3;
@@ -64,7 +73,7 @@ static void fill_memory(uint8_t *memory)
 
     memcpy(memory + PAGE_TABLE, &page_table, sizeof(page_table));
     memcpy(memory + GDT, gdt, sizeof(gdt));
-    memcpy(memory + CODE, code, sizeof(code));
+    memcpy(memory + CODE, code, size);
     memcpy(memory + HANDLER, handler, sizeof(handler));
     memcpy(memory + IDT + VECTOR * sizeof(gate), gate, sizeof(gate));
 }
@@ -109,26 +118,14 @@ static bool enable_apic(int vcpu)
     return !ioctl(vcpu, KVM_SET_LAPIC, &lapic);
 }
 
-/* Does the guest leave KVM by this write to a port? */
-static bool runs_to(int vcpu, const struct kvm_run *run, int port)
-{
-    if (ioctl(vcpu, KVM_RUN, 0) || run->exit_reason != KVM_EXIT_IO ||
-        run->io.port != port) {
-        printf("no write to port 0x%x: exit reason %u, port 0x%x\n", port,
-               run->exit_reason,
-               run->exit_reason == KVM_EXIT_IO ? run->io.port : 0);
-        return false;
-    }
-    return true;
-}
+typedef struct Guest {
+    int vm, vcpu;
+    struct kvm_run *run;
+} Guest;
 
-/*
- * A virtual interrupt is pending, by which KVM waits until the guest enables
- * interrupts; meanwhile the guest writes CR8.  Its interrupt comes once.
- */
-static bool interrupt_waits_for_cr8(void)
+/* A guest with interrupts off, and one page of memory with @code */
+static bool create_guest(Guest *guest, const uint8_t *code, size_t size)
 {
-    const struct kvm_msi msi = { .address_lo = 0xfee00000, .data = VECTOR };
     int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     int vm = ioctl(kvm, KVM_CREATE_VM, 0);
     int no_irqchip = ioctl(vm, KVM_CREATE_IRQCHIP, 0);
@@ -147,13 +144,99 @@ static bool interrupt_waits_for_cr8(void)
         puts("no virtual machine with an interrupt controller");
         return false;
     }
-    fill_memory(memory);
-    if (!enter_long_mode(vcpu) || !enable_apic(vcpu) ||
-        ioctl(vm, KVM_SIGNAL_MSI, &msi) <= 0) {
+    fill_memory(memory, code, size);
+    *guest = (Guest) { vm, vcpu, run };
+    if (!enter_long_mode(vcpu) || !enable_apic(vcpu)) {
+        puts("no vCPU with an APIC");
+        return false;
+    }
+    return true;
+}
+
+/* Does the guest leave KVM by this write to a port? */
+static bool runs_to(const Guest *guest, int port)
+{
+    const struct kvm_run *run = guest->run;
+
+    if (ioctl(guest->vcpu, KVM_RUN, 0) || run->exit_reason != KVM_EXIT_IO ||
+        run->io.port != port) {
+        printf("no write to port 0x%x: exit reason %u, port 0x%x\n", port,
+               run->exit_reason,
+               run->exit_reason == KVM_EXIT_IO ? run->io.port : 0);
+        return false;
+    }
+    return true;
+}
+
+/*
+ * A virtual interrupt is pending, by which KVM waits until the guest enables
+ * interrupts; meanwhile the guest writes CR8.  Its interrupt comes once.
+ */
+static bool interrupt_waits_for_cr8(void)
+{
+    const struct kvm_msi msi = { .address_lo = 0xfee00000, .data = VECTOR };
+    Guest guest;
+
+    if (!create_guest(&guest, masks, sizeof(masks))) {
+        return false;
+    }
+    if (ioctl(guest.vm, KVM_SIGNAL_MSI, &msi) <= 0) {
         puts("no interrupt to be sent");
         return false;
     }
-    return runs_to(vcpu, run, MASKED) && runs_to(vcpu, run, INTERRUPTED);
+    return runs_to(&guest, MASKED) && runs_to(&guest, INTERRUPTED);
+}
+
+static void *load_fpu(void *stop)
+{
+    char environment[28];
+
+    asm volatile("fnstenv %0" : "=m"(environment));
+    while (!__atomic_load_n((bool *)stop, __ATOMIC_RELAXED)) {
+        for (int i = 0; i < 1000; i++) {
+            asm volatile("fldenv %0" : : "m"(environment));
+        }
+    }
+    return NULL;
+}
+
+static bool use_cpu(pthread_t thread, int cpu)
+{
+    cpu_set_t cpus;
+
+    CPU_ZERO(&cpus);
+    CPU_SET(cpu, &cpus);
+    return !pthread_setaffinity_np(thread, sizeof(cpus), &cpus);
+}
+
+/*
+ * Does the first CPU enter and leave a guest for 10 seconds, whatever the second
+ * CPU does?
+ */
+static bool runs_beside_fpu(void)
+{
+    const time_t end = time(NULL) + 10;
+    bool stop = false, runs;
+    pthread_t other;
+    Guest guest;
+
+    if (!create_guest(&guest, exits, sizeof(exits))) {
+        return false;
+    }
+    if (pthread_create(&other, NULL, load_fpu, &stop)) {
+        puts("no second thread");
+        return false;
+    }
+    runs = use_cpu(pthread_self(), 0) && use_cpu(other, 1);
+    if (!runs) {
+        puts("no two CPUs to run on");
+    }
+    while (runs && time(NULL) < end) {
+        runs = runs_to(&guest, MASKED);
+    }
+    __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+    pthread_join(other, NULL);
+    return runs;
 }
 
 /*
@@ -190,5 +273,6 @@ int main(void)
         puts(why_not);
         return 1;
     }
-    return !interrupt_waits_for_cr8() || !tsc_has_offset();
+    return !interrupt_waits_for_cr8() || !tsc_has_offset() ||
+           (sysconf(_SC_NPROCESSORS_ONLN) > 1 && !runs_beside_fpu());
 }

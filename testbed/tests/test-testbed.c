@@ -218,6 +218,17 @@ static void test_kvm_icount(void)
     run_clear(&run);
 }
 
+/* One of L1's CPUs uses KVM, the other one its FPU. */
+static void test_kvm_smp(void)
+{
+    Run run;
+
+    START(&run, "--smp=2", kvm_works);
+    run_end(&run, NULL);
+    g_assert_cmpint(run.status, ==, 0);
+    run_clear(&run);
+}
+
 static void test_smp(void)
 {
     Run run;
@@ -465,6 +476,7 @@ int main(int argc, char **argv)
     if (kvm_works) {
         g_test_add_func("/testbed/kvm", test_kvm);
         g_test_add_func("/testbed/kvm-icount", test_kvm_icount);
+        g_test_add_func("/testbed/kvm-smp", test_kvm_smp);
         g_test_add_func("/testbed/tsc", test_tsc);
         g_test_add_func("/testbed/no-boot", test_no_boot);
         g_test_add_func("/testbed/l0-killed", test_l0_killed);
