@@ -9,11 +9,11 @@
  * With --walk, the guest does a fixed work: it uses each page once.  The
  * result is the processor time of the destination for that.  Otherwise the
  * guest uses pages at random, and the result is how long its accesses waited.
- * A walk is made without KVM's async page faults: a guest with them spins for
- * ever if time is counted in instructions.
  *
  * With --async, the sides are what a guest can get from asynchronous page
- * faults, with either QEMU, and other threads of the guest count meanwhile.
+ * faults, with either QEMU.  Without --walk, other threads of the guest count
+ * meanwhile.
+ *
  * With --redis, the guest's threads read from a Redis server in the guest
  * instead, for whose memory they wait.
  *
@@ -55,9 +55,6 @@ static const Side qemu_sides[] = {
       .extra_args = "-global migration.x-postcopy-kvm-userfault=off" },
     { .name = "postern", .ours = true },
 };
-
-/* What all guests of a walk return to */
-static const Side home = { .name = "home", .ours = true };
 
 static const Side async_sides[] = {
     { .name = "upstream" },
@@ -108,6 +105,7 @@ typedef struct Result {
     /* Of our QEMU; @accepted may be 0 where the guest ran with interrupts off */
     uint64_t exits;
     uint64_t accepted;
+    uint64_t told;
     uint64_t blocked_ns;        /* of all vCPUs */
 } Result;
 
@@ -242,6 +240,7 @@ static void complete(PosternVM *src, PosternVM *dst, const Side *side,
         }
         result->exits = stats.kvm_exits;
         result->accepted = stats.kvm_exits_accepted;
+        result->told = stats.async_told;
         if (arguments.async) {
             did[side - async_sides].accepted |= stats.kvm_exits_accepted != 0;
             did[side - async_sides].told |= stats.async_told != 0;
@@ -341,11 +340,13 @@ static PosternVM *migrate(PosternVM *src, const Side *side, bool preempt,
  * From just before the switch to just after the last page: the number of
  * accesses that waited, the sum, median and 99th percentile of their times,
  * the number of the guest's operations, and the time on its clock.  Then the
- * time from when the guest runs on the destination to the last page, and what
- * our QEMU says: exits, after how many a vCPU went on, how long they blocked.
+ * time from when the guest runs on the destination to the last page.
  *
  * Of a walk: its pages, the destination's processor time, including the guest,
  * and the number of requests.
+ *
+ * Then what our QEMU says: exits, after how many a vCPU went on, how often the
+ * guest was told, and how long vCPUs blocked.
  */
 static void print_result(const Side *side, bool preempt, unsigned limit_mib,
                          unsigned delay_us, const Result *result)
@@ -356,7 +357,7 @@ static void print_result(const Side *side, bool preempt, unsigned limit_mib,
            limit_mib, delay_us, side->name);
     if (arguments.walk) {
         printf("\"pages\": %" PRIu64 ", \"dst_ns\": %" PRIu64 ", "
-               "\"requested\": %" PRIu64 "}\n", result->pages,
+               "\"requested\": %" PRIu64, result->pages,
                result->dst_cpu_ns, result->requested);
     } else {
         printf("\"waits\": %" PRIu64 ", \"wait_us\": %" PRIu64 ", "
@@ -366,13 +367,14 @@ static void print_result(const Side *side, bool preempt, unsigned limit_mib,
                result->waits.waits, result->waits.wait_us,
                result->waits.p50_us, result->waits.p99_us, result->waits.ops,
                result->waits.us, result->waits.work, result->postcopy_us);
-        if (side->ours) {
-            printf(", \"exits\": %" PRIu64 ", \"accepted\": %" PRIu64 ", "
-                   "\"blocked_us\": %" PRIu64, result->exits,
-                   result->accepted, result->blocked_ns / 1000);
-        }
-        printf("}\n");
     }
+    if (side->ours) {
+        printf(", \"exits\": %" PRIu64 ", \"accepted\": %" PRIu64 ", "
+               "\"told\": %" PRIu64 ", \"blocked_us\": %" PRIu64,
+               result->exits, result->accepted, result->told,
+               result->blocked_ns / 1000);
+    }
+    printf("}\n");
     fflush(stdout);
 }
 
@@ -413,8 +415,9 @@ static PosternVM *boot(const Side *side)
  * requested pages beyond the limit for other pages, but spins until the next
  * period, and that would be all that is measured.
  */
-static PosternVM *come_home(PosternVM *vm)
+static PosternVM *come_home(PosternVM *vm, const Side *side)
 {
+    const Side home = { .ours = true, .cpu = side->cpu };
     Error *err = NULL;
     PosternVM *dst;
     PosternMigrateOptions options = {
@@ -441,7 +444,7 @@ static PosternVM *measure(PosternVM *vm, const Side *side, bool preempt,
     postern_vm_run(vm, &err, "{ 'execute': 'cont' }");
     postern_program_fail_if(err);
     if (arguments.walk) {
-        vm = come_home(vm);
+        vm = come_home(vm, side);
     }
     vm = migrate(vm, side, preempt, limit_mib, &result);
     if (!arguments.walk) {
@@ -568,14 +571,14 @@ static void parse_arguments(int argc, char **argv)
     }
     arguments.async |= arguments.redis_keys != 0;
     if (!config.kernel || !config.initrd || !arguments.upstream ||
-        !arguments.postern || (arguments.walk && arguments.async) ||
+        !arguments.postern || (arguments.walk && arguments.redis_keys) ||
         arguments.memory_mib <= 0 ||
         arguments.percent <= 0 || arguments.round <= 0 ||
         arguments.redis_keys < 0 ||
         arguments.wait_us <= 0) {
         fprintf(stderr, "postern-bench: needs --kernel, --initrd, --upstream "
-                "and --postern; and numbers above 0; --walk excludes --async "
-                "and --redis\n");
+                "and --postern; and numbers above 0; --walk excludes "
+                "--redis\n");
         exit(EXIT_FAILURE);
     }
     choose_sides(arguments.async ? async_sides : qemu_sides,
@@ -602,8 +605,8 @@ int main(int argc, char **argv)
     append = g_strdup_printf("postern.percent=%d postern.time=%d%s",
                              arguments.percent, arguments.wait_us,
                              arguments.redis_keys ? redis :
-                             arguments.async ? " postern.work=1" :
-                             arguments.walk ? " no-kvmapf" : "");
+                             arguments.async && !arguments.walk ?
+                             " postern.work=1" : "");
     config.append = append;
     postern_program_init("postern-bench", STEP_TIMEOUT_S, on_failure);
 
