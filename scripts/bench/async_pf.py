@@ -57,8 +57,8 @@ class AsyncPf(Postcopy):
     ROUNDS = 2
     EPILOG = '''The environment may narrow it: VCPUS (1,2,4), DELAYS of the network each way
 (0,30,1000, in us), LIMITS for pages sent unasked (0,8, in MiB/s, 0 for none).
-The part icount has neither delays nor limits. The part redis has 2 vCPUs, and downloads some packages of Debian when it is run for
-the first time.'''
+The part icount has neither delays nor limits. The part redis has 2 vCPUs, and
+downloads some packages of Debian when it is run for the first time.'''
     VCPUS = '1,2,4'
     TIMEOUTS = {'async': 5100, 'counted': 14400, 'icount': 1800, 'redis': 5100}
     # Five guests at a time, and a sixth that one of them migrates to.

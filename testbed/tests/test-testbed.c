@@ -148,11 +148,15 @@ static void test_place(void)
     run_clear(&run);
 }
 
-static void test_kvm(void)
+/*
+ * With --icount, L0 leaves its loop of instructions in the middle of L2's interrupt
+ * handler.  With two CPUs, one of them uses KVM, the other one its FPU.
+ */
+static void test_kvm(const void *option)
 {
     Run run;
 
-    START(&run, kvm_works);
+    START(&run, option, kvm_works);
     run_end(&run, NULL);
     g_assert_cmpint(run.status, ==, 0);
     run_clear(&run);
@@ -205,28 +209,6 @@ static void test_tsc(void)
         g_assert_cmpint(run.status, ==, 0);
         run_clear(&run);
     }
-}
-
-/* L0 leaves its loop of instructions in the middle of L2's interrupt handler. */
-static void test_kvm_icount(void)
-{
-    Run run;
-
-    START(&run, "--icount", kvm_works);
-    run_end(&run, NULL);
-    g_assert_cmpint(run.status, ==, 0);
-    run_clear(&run);
-}
-
-/* One of L1's CPUs uses KVM, the other one its FPU. */
-static void test_kvm_smp(void)
-{
-    Run run;
-
-    START(&run, "--smp=2", kvm_works);
-    run_end(&run, NULL);
-    g_assert_cmpint(run.status, ==, 0);
-    run_clear(&run);
 }
 
 static void test_smp(void)
@@ -474,9 +456,9 @@ int main(int argc, char **argv)
     g_test_add_func("/testbed/shell", test_shell);
     g_test_add_func("/testbed/icount", test_icount);
     if (kvm_works) {
-        g_test_add_func("/testbed/kvm", test_kvm);
-        g_test_add_func("/testbed/kvm-icount", test_kvm_icount);
-        g_test_add_func("/testbed/kvm-smp", test_kvm_smp);
+        g_test_add_data_func("/testbed/kvm", "--smp=1", test_kvm);
+        g_test_add_data_func("/testbed/kvm-icount", "--icount", test_kvm);
+        g_test_add_data_func("/testbed/kvm-smp", "--smp=2", test_kvm);
         g_test_add_func("/testbed/tsc", test_tsc);
         g_test_add_func("/testbed/no-boot", test_no_boot);
         g_test_add_func("/testbed/l0-killed", test_l0_killed);
