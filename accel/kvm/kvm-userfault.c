@@ -54,6 +54,7 @@ typedef struct UserfaultBlock {
 typedef struct UserfaultState {
     struct rcu_head rcu;
     GHashTable *blocks;         /* RAMBlock -> UserfaultBlock; constant */
+    UserfaultBlock *last;       /* of these, found last: mostly found again */
 } UserfaultState;
 
 /*
@@ -79,7 +80,19 @@ static size_t userfault_page(ram_addr_t offset)
 
 static UserfaultBlock *userfault_block(UserfaultState *state, RAMBlock *rb)
 {
-    return state ? g_hash_table_lookup(state->blocks, rb) : NULL;
+    UserfaultBlock *block;
+
+    if (!state) {
+        return NULL;
+    }
+    block = qatomic_read(&state->last);
+    if (!block || block->rb != rb) {
+        block = g_hash_table_lookup(state->blocks, rb);
+        if (block) {
+            qatomic_set(&state->last, block);
+        }
+    }
+    return block;
 }
 
 /*
@@ -90,7 +103,11 @@ static UserfaultBlock *userfault_block(UserfaultState *state, RAMBlock *rb)
 static void userfault_clear_bits(unsigned long *bitmap, size_t first,
                                  size_t npages)
 {
-    bitmap_test_and_clear_atomic(bitmap, first, npages);
+    if (npages == 1) {
+        clear_bit_atomic(first, bitmap);
+    } else {
+        bitmap_test_and_clear_atomic(bitmap, first, npages);
+    }
 }
 
 /* Called with kml_slots_lock held */
