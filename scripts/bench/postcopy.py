@@ -15,7 +15,7 @@ SIDES = ('upstream', 'postern-off', 'postern')
 STOCK_QEMU = os.path.join(host.BUILD, 'qemu-stock/out/qemu-system-x86_64')
 
 # Parts where the host's clock counts instructions
-COUNTED = ('counted', 'icount')
+COUNTED = ('bulk', 'counted', 'icount')
 
 # What is told of the runs of each part, and how it is called.
 WAITS = {
@@ -35,6 +35,9 @@ METRICS = {
         'dst_ns': 'Processor time of the destination for a page that is used, ns',
         'requested': 'Pages asked for',
     },
+    'bulk': {
+        'page_us': 'Time to send and place a page that nobody waits for, us',
+    },
     'icount': {
         'dst_ns': 'Instructions of the destination for a page that is used',
         'requested': 'Pages asked for',
@@ -49,6 +52,8 @@ def figure(metric, run):
         group += ', {limit_mib_s} MiB/s'.format(**run)
     if metric == 'dst_ns':
         value = run['dst_ns'] / run['pages']
+    elif metric == 'page_us':
+        value = run['postcopy_us'] / run['pages']
     elif metric in ('ops_per_s', 'work_per_s'):
         value = run[metric.split('_')[0]] * 1000000 / run['guest_us']
     elif metric == 'blocked':
@@ -78,6 +83,7 @@ class Postcopy(Benchmark):
                 'source is always ours',
         'counted': "the same as wall, but the host's clock counts instructions, and no other "
                    'program of the machine',
+        'bulk': 'a guest that does nothing: how long its pages take, by that clock',
         'icount': 'the same as walk with instructions counted, for processor time',
     }
     ROUNDS = 2
@@ -90,7 +96,8 @@ MiB/s, 0 for none; likewise).'''
 
     VCPUS = '1,2,4,8'
     # Of a part, in seconds of the machine: "counted" has 144 runs
-    TIMEOUTS = {'wall': 5100, 'walk': 5100, 'counted': 14400, 'icount': 1800}
+    TIMEOUTS = {'wall': 5100, 'walk': 5100, 'counted': 14400, 'bulk': 1800,
+                'icount': 1800}
     # Of L1
     MEMORY_MIB = 2048
     CPUS = 1
@@ -124,6 +131,8 @@ MiB/s, 0 for none; likewise).'''
         if part in ('wall', 'counted'):
             # two modes
             return self.groups() * 2 * len(SIDES), self.narrowed()
+        if part == 'bulk':
+            return 2 * len(SIDES), ['--vcpus=1', '--bulk', '--delays=0', '--limits=0']
         return (length(self.vcpus) * 2 * len(SIDES),
                 ['--vcpus=' + self.vcpus, '--walk', '--delays=0', '--limits=0', '--memory=96',
                  '--percent=30'])

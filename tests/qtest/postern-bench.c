@@ -10,6 +10,9 @@
  * result is the processor time of the destination for that.  Otherwise the
  * guest uses pages at random, and the result is how long its accesses waited.
  *
+ * With --bulk, the guest does nothing, so that nearly all pages are sent unasked.
+ * The result is how long that takes.
+ *
  * With --async, the sides are what a guest can get from asynchronous page
  * faults, with either QEMU.  Without --walk, other threads of the guest count
  * meanwhile.
@@ -88,6 +91,7 @@ static struct {
     int wait_us;
     int redis_keys;
     gboolean walk;
+    gboolean bulk;
     gboolean async;
 } arguments;
 
@@ -108,6 +112,12 @@ typedef struct Result {
     uint64_t told;
     uint64_t blocked_ns;        /* of all vCPUs */
 } Result;
+
+/* The guest uses memory at random, and times that */
+static bool guest_is_busy(void)
+{
+    return !arguments.walk && !arguments.bulk;
+}
 
 static void on_failure(const char *reason)
 {
@@ -226,6 +236,7 @@ static void complete(PosternVM *src, PosternVM *dst, const Side *side,
     PosternMigrateStats stats;
     Error *err = NULL;
     QDict *info;
+    int64_t bytes;
 
     if (side->ours) {
         postern_migrate_complete(src, dst, options, &stats, &err);
@@ -252,9 +263,14 @@ static void complete(PosternVM *src, PosternVM *dst, const Side *side,
     }
     info = postern_vm_qmp(src, &err, "{ 'execute': 'query-migrate' }");
     postern_program_fail_if(err);
-    if (!qdict_get_try_int(qdict_get_qdict(info, "ram"), "postcopy-bytes",
-                           0)) {
+    bytes = qdict_get_try_int(qdict_get_qdict(info, "ram"), "postcopy-bytes",
+                              0);
+    if (!bytes) {
         postern_program_fail("it ended before post-copy");
+    }
+    if (arguments.bulk) {
+        result->pages = bytes / qdict_get_int(qdict_get_qdict(info, "ram"),
+                                              "page-size");
     }
     qobject_unref(info);
 }
@@ -313,7 +329,7 @@ static PosternVM *migrate(PosternVM *src, const Side *side, bool preempt,
     postern_program_fail_if(err);
     if (!postern_migrate_begin(src, dst, &options, &err) ||
         !postern_migrate_precopy(src, &options, &err) ||
-        (!arguments.walk &&
+        (guest_is_busy() &&
          !postern_guest_mark(src, TIMEOUT_S, &stop, &err))) {
         postern_program_fail_if(err);
     }
@@ -326,7 +342,7 @@ static PosternVM *migrate(PosternVM *src, const Side *side, bool preempt,
     }
     completed = wait_completed(dst);
     result->postcopy_us = completed - resumed;
-    if (!arguments.walk) {
+    if (guest_is_busy()) {
         postern_guest_stop(dst, stop);
         postern_guest_tell(dst, TIMEOUT_S, stop, &result->waits, &err);
         postern_program_fail_if(err);
@@ -341,6 +357,8 @@ static PosternVM *migrate(PosternVM *src, const Side *side, bool preempt,
  * accesses that waited, the sum, median and 99th percentile of their times,
  * the number of the guest's operations, and the time on its clock.  Then the
  * time from when the guest runs on the destination to the last page.
+ *
+ * Without work: the pages that were sent, and that time.
  *
  * Of a walk: its pages, the destination's processor time, including the guest,
  * and the number of requests.
@@ -359,6 +377,9 @@ static void print_result(const Side *side, bool preempt, unsigned limit_mib,
         printf("\"pages\": %" PRIu64 ", \"dst_ns\": %" PRIu64 ", "
                "\"requested\": %" PRIu64, result->pages,
                result->dst_cpu_ns, result->requested);
+    } else if (arguments.bulk) {
+        printf("\"pages\": %" PRIu64 ", \"postcopy_us\": %" PRId64,
+               result->pages, result->postcopy_us);
     } else {
         printf("\"waits\": %" PRIu64 ", \"wait_us\": %" PRIu64 ", "
                "\"p50_us\": %" PRIu64 ", \"p99_us\": %" PRIu64 ", "
@@ -399,7 +420,7 @@ static PosternVM *boot(const Side *side)
     vm = start(side, name, false);
     postern_guest_wait_ready(vm, TIMEOUT_S, NULL, &err);
     postern_program_fail_if(err);
-    if (arguments.walk) {
+    if (!guest_is_busy()) {
         postern_guest_pause(vm, &err);
     } else {
         postern_guest_wait_alive(vm, ALIVE_OPS, TIMEOUT_S, &err);
@@ -447,7 +468,7 @@ static PosternVM *measure(PosternVM *vm, const Side *side, bool preempt,
         vm = come_home(vm, side);
     }
     vm = migrate(vm, side, preempt, limit_mib, &result);
-    if (!arguments.walk) {
+    if (guest_is_busy()) {
         postern_guest_wait_alive(vm, ALIVE_OPS, TIMEOUT_S, &err);
         postern_program_fail_if(err);
     }
@@ -550,6 +571,8 @@ static void parse_arguments(int argc, char **argv)
           "waited for a page (500)", "US" },
         { "walk", 0, 0, G_OPTION_ARG_NONE, &arguments.walk,
           "count processor time for each page", NULL },
+        { "bulk", 0, 0, G_OPTION_ARG_NONE, &arguments.bulk,
+          "the guest does nothing: time to send its memory", NULL },
         { "async", 0, 0, G_OPTION_ARG_NONE, &arguments.async,
           "compare what a guest gets from asynchronous page faults", NULL },
         { "redis", 0, 0, G_OPTION_ARG_INT, &arguments.redis_keys,
@@ -572,13 +595,14 @@ static void parse_arguments(int argc, char **argv)
     arguments.async |= arguments.redis_keys != 0;
     if (!config.kernel || !config.initrd || !arguments.upstream ||
         !arguments.postern || (arguments.walk && arguments.redis_keys) ||
+        (arguments.bulk && (arguments.walk || arguments.async)) ||
         arguments.memory_mib <= 0 ||
         arguments.percent <= 0 || arguments.round <= 0 ||
         arguments.redis_keys < 0 ||
         arguments.wait_us <= 0) {
         fprintf(stderr, "postern-bench: needs --kernel, --initrd, --upstream "
                 "and --postern; and numbers above 0; --walk excludes "
-                "--redis\n");
+                "--redis, and --bulk all others\n");
         exit(EXIT_FAILURE);
     }
     choose_sides(arguments.async ? async_sides : qemu_sides,
