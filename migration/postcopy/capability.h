@@ -24,6 +24,8 @@ typedef struct PostcopyProperties {
      * but the guest may run there.  Off is as upstream, for tests.
      */
     bool pause_unconfirmed;
+    /* x-postcopy-flow: bound what is on its way, see flow.h */
+    bool flow;
 } PostcopyProperties;
 
 /**

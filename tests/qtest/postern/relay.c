@@ -24,6 +24,8 @@ typedef struct Direction {
     /* Protected by the relay's lock */
     bool held;
     bool lost;                  /* data is discarded */
+    bool keeps;                 /* data goes to @kept */
+    GByteArray *kept;           /* or NULL */
     uint64_t carried;           /* in bytes */
     bool over;                  /* its end was passed on */
 } Direction;
@@ -59,6 +61,20 @@ static bool wait_while_held(Direction *direction)
     return !lost;
 }
 
+/* Returns true if the data is kept */
+static bool keep(Direction *direction, const void *data, size_t len)
+{
+    bool keeps;
+
+    g_mutex_lock(&direction->relay->lock);
+    keeps = direction->keeps;
+    if (keeps) {
+        g_byte_array_append(direction->kept, data, len);
+    }
+    g_mutex_unlock(&direction->relay->lock);
+    return keeps;
+}
+
 static void *carry(void *opaque)
 {
     Direction *direction = opaque;
@@ -71,6 +87,9 @@ static void *carry(void *opaque)
             break;
         }
         if (!wait_while_held(direction)) {
+            continue;
+        }
+        if (keep(direction, buf, len)) {
             continue;
         }
         if (qemu_write_full(direction->to, buf, len) != len) {
@@ -175,6 +194,35 @@ void postern_relay_lose_one(PosternRelay *relay, unsigned connection, bool back)
     g_mutex_unlock(&relay->lock);
 }
 
+void postern_relay_keep_one(PosternRelay *relay, unsigned connection,
+                            bool back, bool keep)
+{
+    Direction *direction = direction_lock(relay, connection, back);
+
+    direction->keeps = keep;
+    if (keep && !direction->kept) {
+        direction->kept = g_byte_array_new();
+    } else if (!keep && direction->kept) {
+        /* The direction's thread cannot overtake this: it needs the lock */
+        if (qemu_write_full(direction->to, direction->kept->data,
+                            direction->kept->len) == direction->kept->len) {
+            direction->carried += direction->kept->len;
+        }
+        g_clear_pointer(&direction->kept, g_byte_array_unref);
+    }
+    g_mutex_unlock(&relay->lock);
+}
+
+uint64_t postern_relay_kept(PosternRelay *relay, unsigned connection,
+                            bool back)
+{
+    Direction *direction = direction_lock(relay, connection, back);
+    uint64_t kept = direction->kept ? direction->kept->len : 0;
+
+    g_mutex_unlock(&relay->lock);
+    return kept;
+}
+
 uint64_t postern_relay_carried(PosternRelay *relay, unsigned connection,
                                bool back)
 {
@@ -236,6 +284,10 @@ void postern_relay_end(PosternRelay *relay)
         g_thread_join(relay->directions[i][1].thread);
         close(relay->directions[i][0].from);
         close(relay->directions[i][1].from);
+        for (unsigned back = 0; back < 2; back++) {
+            g_clear_pointer(&relay->directions[i][back].kept,
+                            g_byte_array_unref);
+        }
     }
     g_cond_clear(&relay->changed);
     g_mutex_clear(&relay->lock);

@@ -52,6 +52,29 @@ void postern_relay_lose_one(PosternRelay *relay, unsigned connection,
                             bool back);
 
 /**
+ * postern_relay_keep_one() - read all data of one direction, and keep it
+ * @relay: the relay
+ * @connection: its number; it exists
+ * @back: the direction from the listener, not the one to it
+ * @keep: true to keep it, false to pass it on and continue
+ *
+ * To the writer, this is a network that takes whatever it is given.
+ */
+void postern_relay_keep_one(PosternRelay *relay, unsigned connection,
+                            bool back, bool keep);
+
+/**
+ * postern_relay_kept() - how much data was kept so far
+ * @relay: the relay
+ * @connection: its number; it exists
+ * @back: the direction from the listener, not the one to it
+ *
+ * Return: the number of bytes
+ */
+uint64_t postern_relay_kept(PosternRelay *relay, unsigned connection,
+                            bool back);
+
+/**
  * postern_relay_carried() - how much data has passed in one direction
  * @relay: the relay
  * @connection: its number; it exists

@@ -118,6 +118,48 @@ static void test_zero_pages(void)
     finish(from, to, true);
 }
 
+/* Of what no requested page has to wait behind */
+#define SHORT_QUEUE (2 * MiB)
+
+/*
+ * The network takes everything.  The source sends a part of the guest's 100 MiB
+ * and waits until the destination has placed pages of it.
+ */
+static void test_short_queue(const char *other)
+{
+    MigrateStart start = {};
+    QTestState *from, *to;
+    PosternRelay *relay;
+    uint64_t kept;
+
+    if (!begin_precopy_relayed(&start, &from, &to, other, &relay)) {
+        return;
+    }
+    begin_postcopy(from, to, 20);
+    postern_relay_keep_one(relay, 0, false, true);
+    migrate_set_parameter_int(from, "max-postcopy-bandwidth", 0);
+    POLL_UNTIL(postern_relay_kept(relay, 0, false) > 0);
+    POLL_UNTIL_STILL(postern_relay_kept(relay, 0, false));
+    kept = postern_relay_kept(relay, 0, false);
+    g_test_message("%" PRIu64 " bytes were on their way", kept);
+    g_assert_cmpuint(kept, <, SHORT_QUEUE);
+
+    postern_relay_keep_one(relay, 0, false, false);
+    wait_for_migration_complete(from);
+    finish(from, to, true);
+    postern_relay_end(relay);
+}
+
+static void test_short_queue_plain(void)
+{
+    test_short_queue(NULL);
+}
+
+static void test_short_queue_preempt(void)
+{
+    test_short_queue("postcopy-preempt");
+}
+
 static void test_postcopy_on(void)
 {
     test_postcopy(ON, NULL, true);
@@ -157,5 +199,9 @@ void add_postcopy_cases(void)
                            test_postcopy_blocktime);
         migration_test_add("/postern/postcopy/release-ram", test_release_ram);
         migration_test_add("/postern/postcopy/zero-pages", test_zero_pages);
+        migration_test_add("/postern/postcopy/short-queue",
+                           test_short_queue_plain);
+        migration_test_add("/postern/postcopy/short-queue-preempt",
+                           test_short_queue_preempt);
     }
 }
