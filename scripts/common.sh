@@ -112,9 +112,25 @@ lock_build() {
     export POSTERN_LOCKED
 }
 
-# ticking COMMAND...: runs COMMAND every 15 seconds until killed; to be run in the
-# background
+# progress TEXT: says how far something is; on a terminal, in one line that moves
+progress() {
+    if [ -t 1 ]; then
+        printf '\r\033[K    %s' "$*"
+    else
+        say "    $*"
+    fi
+}
+
+# progress_ends: empties that line
+progress_ends() {
+    [ ! -t 1 ] || printf '\r\033[K'
+}
+
+# ticking COMMAND...: runs COMMAND every 15 seconds, on a terminal every second, until
+# killed; to be run in the background
 ticking() {
+    _every=15
+    [ ! -t 1 ] || _every=1
     # An open lock file would stay locked until the ticker ends.
     exec 9>&-
     # ninja waits for our output to be closed: no sleep must survive us.
@@ -127,15 +143,19 @@ ticking() {
         _sleep=$!
         wait "$_sleep"
         _ticks=$((_ticks + 1))
-        [ $((_ticks % 15)) != 0 ] || "$@"
+        [ $((_ticks % _every)) != 0 ] || "$@"
     done
 }
 
 # how_far LABEL LOG BEGIN: reports a build's progress.  ninja prints it ("[12/340]
-# ..."); others print a line for each step.
+# ..."); others print a line for each step.  If LOG.total has the number of steps of
+# a kernel's build, this counts the lines of its steps ("  CC      lib/list_sort.o").
 how_far() {
     _steps=$(tail -n 1 "$2" | sed -n 's,^\[\([0-9]*\)/\([0-9]*\)\].*,\1 of \2,p')
-    say "    $1: ${_steps:-$(wc -l <"$2")} steps, $(($(date +%s) - $3)) s"
+    if [ -s "$2.total" ]; then
+        _steps="$(grep -c '^  [A-Z]' "$2") of about $(cat "$2.total")"
+    fi
+    progress "$1: ${_steps:-$(wc -l <"$2")} steps, $(($(date +%s) - $3)) s"
 }
 
 # watched NAME LABEL COMMAND...: as logged(), for a long COMMAND that prints a line
@@ -152,6 +172,7 @@ watched() {
     "$@" >"$_log" 2>&1 </dev/null || _status=$?
     kill "$_ticker" 2>/dev/null
     wait "$_ticker" 2>/dev/null || :
+    progress_ends
     [ "$_status" = 0 ] && return 0
     # With several jobs at a time, the error need not be at the end.
     grep -n -E '(^| )(FAILED:|error:|Error [0-9])' "$_log" | head -n 10 |

@@ -108,6 +108,20 @@ take effect in $kernel (dependencies?):" $missing
     echo "$sum" >"$out/.configured"
 }
 
+# count_steps LOG: writes to LOG.total how many steps the first build will have.  make
+# knows it once the files are there that all others need.  It does not know of what
+# comes after the files that it does not make now, some 20 steps.  A later build is
+# short, so there is no file.
+count_steps() {
+    mkdir -p "$logs"
+    rm -f "$1.total"
+    [ ! -e "$out/vmlinux" ] && [ "$tree" != linux-series ] || return 0
+    # The build itself reports errors.
+    run_make prepare >/dev/null 2>&1 </dev/null || return 0
+    run_make -n -i -k "$goal" 2>/dev/null </dev/null |
+        grep -o "echo '  [A-Z]" | wc -l >"$1.total"
+}
+
 configure_linux
 
 # Nobody edits the stock kernel, so make need not check it again.
@@ -118,6 +132,7 @@ if [ "$tree" = linux-stock ]; then
     rm -f "$out/.built"
 fi
 
+count_steps "$logs/$kernel-build.log"
 watched "$kernel-build" "$kernel" run_make "$goal" || die "$kernel does not build"
 if [ -n "$stamp" ] && { [ ! -e "$stamp" ] || [ -n "$(find "$out/$image" -newer "$stamp")" ]; }; then
     touch "$stamp"

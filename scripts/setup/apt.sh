@@ -137,7 +137,7 @@ upstream_version() {
 
 # growth DIR LABEL: how much of a download has arrived
 growth() {
-    say "    $2: $(du -sm "$1" | cut -f 1) MiB so far"
+    progress "$2: $(du -sm "$1" | cut -f 1) MiB so far"
 }
 
 # download NAME FOLDER SUMS ARGUMENT...: runs apt-get with ARGUMENTs, and puts what
@@ -155,6 +155,7 @@ download() {
     (cd "$partial" && logged "download-$package" apt-get -c "$conf" -q "$@") || result=$?
     kill "$ticker" 2>/dev/null
     wait "$ticker" 2>/dev/null || :
+    progress_ends
     [ "$result" = 0 ] || die "$package could not be downloaded"
     # apt has checked all files; with SUMS they count as complete.
     (cd "$partial" && sha256sum "$package"_* >"$sums")

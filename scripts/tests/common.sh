@@ -45,6 +45,30 @@ is "a ticker ends when its script is gone" \
     "$(yes_or_no ends_soon "$(cat "$top/build/ticker")")" yes
 
 script <<'END'
+printf 'make: Entering\n  CC      one.o\n  LD      two.o\n' >"$build/log"
+how_far kernel "$build/log" "$(date +%s)"
+echo 1800 >"$build/log.total"
+how_far kernel "$build/log" "$(date +%s)"
+printf '[7/9] one.o\n' >"$build/ninja"
+how_far QEMU "$build/ninja" "$(date +%s)"
+END
+is "progress: lines, steps of a kernel, those that ninja counts" \
+    "$(sh "$work/script" | sed 's/[0-9]* s$/N s/')" \
+    "    kernel: 3 steps, N s
+    kernel: 2 of about 1800 steps, N s
+    QEMU: 7 of 9 steps, N s"
+script <<'END'
+progress one
+progress two
+progress_ends
+END
+is "without a terminal, progress is in lines" "$(sh "$work/script")" "    one
+    two"
+is "on a terminal, it is in one line, which is empty at the end" \
+    "$(command script -qec "sh '$work/script'" /dev/null | tr '\r\033' '<#')" \
+    '<#[K    one<#[K    two<#[K'
+
+script <<'END'
 exec 9>"$build/some.lock"
 lock 9 "another one" 2>&1
 END
