@@ -43,7 +43,7 @@ check-debug-kernel: prepare
 check-fuzz: prepare
 	@scripts/check/check.sh --suite=fuzz
 
-# Our Debian packages, on a stock kernel of Debian 13
+# Our Debian packages, on a stock kernel of Debian 13, and instead of its QEMU
 check-packages: prepare
 	@scripts/check/check.sh --suite=packages $(TESTS)
 
@@ -64,8 +64,9 @@ soak: prepare
 	$(if $(TOUR),$(if $(SEED),,$(error TOUR is a number of a tour of SEED, which is not given)))
 	@scripts/run/soak.sh $(or $(N),200) $(SEED) $(TOUR)
 
-# Debian packages, in build/packages
+# Debian packages, in build/packages: QEMU's, which take long, and our own
 packages: prepare
+	@scripts/packages/qemu.sh
 	@scripts/packages/build.sh
 
 shell: prepare
@@ -121,7 +122,7 @@ help:
 	@echo 'make check-fuzz randomized changes of memory regions, for an hour'
 	@echo 'make check-packages'
 	@echo '                install our packages in a root file system of Debian 13, boot'
-	@echo '                its kernel, migrate a guest there, remove them'
+	@echo '                its kernel, migrate a guest there, remove them; compare QEMU'
 	@echo 'make check-sanitizers'
 	@echo '                our qtests with ASan and UBSan, unit tests with TSan, too'
 	@echo 'make check-series'
@@ -137,7 +138,8 @@ help:
 	@echo '                with it, likewise'
 	@echo 'make bench-async-pf  what the guest gets done meanwhile, likewise'
 	@echo 'make bench-memslots  changes of memslots and memory regions, likewise'
-	@echo 'make packages   Debian packages: KVM modules by DKMS, and postern-doctor'
+	@echo 'make packages   packages for Debian 13: QEMU, KVM modules by DKMS, and'
+	@echo '                postern-doctor'
 	@echo 'make shell      a shell in L1, with our kernel and QEMU; ARCH=aarch64 as above'
 	@echo 'make series     write our files and hooks as patches for "git am", to'
 	@echo '                build/series/qemu and build/series/linux'

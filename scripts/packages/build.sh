@@ -15,7 +15,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 out=$build/packages
 tree=$out/postern
 
-POSTERN_PACKAGES=1 "$root/scripts/setup/deps.sh" install
+POSTERN_ALSO=packages "$root/scripts/setup/deps.sh" install
 
 # version: a newer one for each commit
 version() {
@@ -79,9 +79,4 @@ done
     dpkg-buildpackage --build=binary --no-sign) || die "the packages could not be built"
 rm -rf "$tree"
 
-# A folder that apt can use as a source
-(cd "$out" && apt-ftparchive packages . >Packages &&
-    apt-ftparchive release . >../packages-release && mv ../packages-release Release)
-for file in "$out"/*.deb; do
-    say "$file"
-done
+"$root/scripts/packages/index.sh"

@@ -15,7 +15,7 @@ suite=$1 dir=$2
 
 [ ! -d "$dir" ] || exit 0
 [ "$(id -u)" = 0 ] || die "needs root, for a root file system of Debian's $suite"
-POSTERN_PACKAGES=1 "$root/scripts/setup/deps.sh" install
+POSTERN_ALSO=packages "$root/scripts/setup/deps.sh" install
 
 mkdir -p "$build" "$(dirname "$dir")"
 "$root/scripts/setup/apt.sh" stanzas "$suite" >"$build/$suite.sources"

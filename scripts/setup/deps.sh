@@ -40,7 +40,9 @@ need_archive=${POSTERN_NEED_ARCHIVE:-1}
 lists=deps.list
 [ "$need_archive" = 0 ] || lists="$lists deps-archive.list"
 ! has_target aarch64 || lists="$lists deps-aarch64.list"
-[ -z "${POSTERN_PACKAGES:-}" ] || lists="$lists deps-packages.list"
+for list in ${POSTERN_ALSO:-}; do
+    lists="$lists deps-$list.list"
+done
 
 has() {
     _kind=$1 _name=$2 _package=$3

@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# series.sh [DIR]: writes our files and hooks as patches for "git am", to DIR/qemu
-# and DIR/linux (build/series).  There is one patch for each hook, in the order of
-# the series; patches/files says with which one each of our files comes.  Author
-# and sign-off are git's identity of whoever runs this.
+# series.sh [DIR [TREE]...]: writes our files and hooks as patches for "git am", to
+# DIR/qemu and DIR/linux (build/series), or to one of them.  There is one patch for
+# each hook, in the order of the series; patches/files says with which one each of
+# our files comes.  Author and sign-off are git's identity of whoever runs this.
 
 set -eu
 
@@ -15,6 +15,8 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 . "$root/scripts/setup/trees.sh"
 
 target=${1:-$build/series}
+[ $# = 0 ] || shift
+[ $# != 0 ] || set -- qemu linux
 
 identity=$(git -C "$root" var GIT_AUTHOR_IDENT 2>/dev/null) ||
     die "git does not know who you are: set user.name and user.email (git config)"
@@ -113,7 +115,7 @@ in_repo() {
     git -C "$repo" "$@"
 }
 
-for tree in qemu linux; do
+for tree; do
     src=$build/$tree/src
     hooks=$(tree_hooks "$tree")
     base=$(tree_overlay "$tree" | head -n 1)

@@ -66,4 +66,11 @@ said=$(deps check)
 matches "the archive's packages are needed for the sources" "$said" '^ *no-such-apt +apt$'
 is "the sources cannot be left out" "$(printf '%s\n' "$said" | grep -c -e --target-list)" 0
 
+echo 'tool no-such-other-tool other-package' >"$top/scripts/setup/deps-other.list"
+POSTERN_NEED_ARCHIVE=0
+is "another list is not asked for" "$(deps check)" ""
+POSTERN_ALSO=other
+export POSTERN_ALSO
+matches "another list is asked for" "$(deps check)" '^ *no-such-other-tool +other-package$'
+
 done_testing

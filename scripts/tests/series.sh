@@ -49,6 +49,8 @@ series >"$work/said"
 matches "it says what it wrote" "$(cat "$work/said")" 'small/qemu: 2 patches$'
 is "a patch for each hook" "$(find "$work/small/qemu" -type f -printf '%f\n' | sort | tr '\n' ' ')" \
     "0001-sub-begin.patch 0002-sub-go-on.patch "
+sh "$top/scripts/setup/series.sh" "$work/one" qemu >/dev/null
+is "one tree alone" "$(cd "$work/one" && echo ./*)" ./qemu
 first=$(cat "$work/small/qemu/0001-sub-begin.patch")
 matches "the author is who ran it" "$first" '^From: "?A\. Person"? <a.person@example.org>$'
 is "so is the only sign-off" "$(printf '%s\n' "$first" | grep -i signed-off-by)" \
