@@ -10,7 +10,7 @@ MESON_BUILD = build/meson
 .PHONY: all demo check check-aarch64 check-debug-kernel check-fuzz
 .PHONY: check-packages check-sanitizers check-series check-upstream soak
 .PHONY: bench bench-async-pf bench-userfault bench-postcopy bench-memslots
-.PHONY: packages shell series refresh help distclean prepare
+.PHONY: linux-deb packages shell series refresh help distclean prepare
 
 # Others have an ARCH in their environment, so it counts as an argument only.
 unexport ARCH
@@ -63,6 +63,10 @@ check-upstream: prepare
 soak: prepare
 	$(if $(TOUR),$(if $(SEED),,$(error TOUR is a number of a tour of SEED, which is not given)))
 	@scripts/run/soak.sh $(or $(N),200) $(SEED) $(TOUR)
+
+# A whole kernel with our changes, as Debian packages in build/linux-deb
+linux-deb: prepare
+	@scripts/packages/linux.sh '$(CONFIG)'
 
 # Debian packages, in build/packages: QEMU's, which take long, and our own
 packages: prepare
@@ -138,6 +142,8 @@ help:
 	@echo '                with it, likewise'
 	@echo 'make bench-async-pf  what the guest gets done meanwhile, likewise'
 	@echo 'make bench-memslots  changes of memslots and memory regions, likewise'
+	@echo 'make linux-deb  a whole kernel as Debian packages, with the options of Debian,'
+	@echo '                or of CONFIG=FILE'
 	@echo 'make packages   packages for Debian 13: QEMU, KVM modules by DKMS, and'
 	@echo '                postern-doctor'
 	@echo 'make shell      a shell in L1, with our kernel and QEMU; ARCH=aarch64 as above'
