@@ -7,10 +7,10 @@ MESON_BUILD = build/meson
 
 # Each target runs ninja in the same folder, which uses all processors itself.
 .NOTPARALLEL:
-.PHONY: all demo check check-aarch64 check-debug-kernel check-fuzz
+.PHONY: all demo check check-aarch64 check-debug-kernel check-full check-fuzz
 .PHONY: check-packages check-sanitizers check-series check-upstream soak
 .PHONY: bench bench-async-pf bench-userfault bench-postcopy bench-memslots
-.PHONY: linux-deb packages shell series refresh help distclean prepare
+.PHONY: full install linux-deb packages shell series refresh help distclean prepare
 
 # Others have an ARCH in their environment, so it counts as an argument only.
 unexport ARCH
@@ -39,6 +39,10 @@ check-aarch64: prepare
 check-debug-kernel: prepare
 	@scripts/check/check.sh --suite=debug-kernel $(TESTS)
 
+# What "make install" installs, beside Debian 13's
+check-full: prepare
+	@scripts/check/check.sh --suite=full $(TESTS)
+
 # Randomized changes of memory regions against a model, for an hour
 check-fuzz: prepare
 	@scripts/check/check.sh --suite=fuzz
@@ -63,6 +67,15 @@ check-upstream: prepare
 soak: prepare
 	$(if $(TOUR),$(if $(SEED),,$(error TOUR is a number of a tour of SEED, which is not given)))
 	@scripts/run/soak.sh $(or $(N),200) $(SEED) $(TOUR)
+
+# QEMU with the features of the distribution's, in build/qemu-full/out
+full: prepare
+	@scripts/build/qemu.sh --full build all
+
+# It, in PREFIX, or in DESTDIR/PREFIX
+PREFIX = /usr/local
+install: prepare
+	@scripts/build/install.sh '$(PREFIX)' '$(DESTDIR)'
 
 # A whole kernel with our changes, as Debian packages in build/linux-deb
 linux-deb: prepare
@@ -123,6 +136,8 @@ help:
 	@echo '                and a soak there'
 	@echo 'make check-debug-kernel'
 	@echo '                the KVM selftests on a kernel with KASAN and lockdep'
+	@echo 'make check-full install the full QEMU somewhere, run it elsewhere, compare it'
+	@echo "                with Debian 13's"
 	@echo 'make check-fuzz randomized changes of memory regions, for an hour'
 	@echo 'make check-packages'
 	@echo '                install our packages in a root file system of Debian 13, boot'
@@ -142,6 +157,9 @@ help:
 	@echo '                with it, likewise'
 	@echo 'make bench-async-pf  what the guest gets done meanwhile, likewise'
 	@echo 'make bench-memslots  changes of memslots and memory regions, likewise'
+	@echo 'make full       QEMU with the features of the distribution, in build/qemu-full'
+	@echo 'make install    build that, and install it in PREFIX=FOLDER (/usr/local), below'
+	@echo '                DESTDIR=FOLDER if given'
 	@echo 'make linux-deb  a whole kernel as Debian packages, with the options of Debian,'
 	@echo '                or of CONFIG=FILE'
 	@echo 'make packages   packages for Debian 13: QEMU, KVM modules by DKMS, and'

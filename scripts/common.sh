@@ -17,6 +17,9 @@ LC_ALL=C.UTF-8
 export LC_ALL
 unset MAKEFLAGS MFLAGS MAKELEVEL QUILT_PATCHES
 
+newline='
+'
+
 say() {
     printf '%s\n' "$*"
 }
@@ -47,6 +50,25 @@ has_target() {
     *",$1-softmmu,"*) return 0 ;;
     *) return 1 ;;
     esac
+}
+
+# qemu_options_kept: what the last configure had after its --, a line each
+qemu_options_kept() {
+    cat "$build/qemu-options" 2>/dev/null || :
+}
+
+# qemu_options: likewise, of a configure that is running if there is one
+qemu_options() {
+    if [ -n "${POSTERN_QEMU_OPTIONS+set}" ]; then
+        printf '%s' "$POSTERN_QEMU_OPTIONS"
+    else
+        qemu_options_kept
+    fi
+}
+
+# quoted TEXT: as one word of a shell command
+quoted() {
+    printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"
 }
 
 # jobs: how many processes a build may use at a time.  One more than there are

@@ -6,7 +6,7 @@
 #                               builds what is used of the target ARCH there;
 #                               touches STAMP if it made something new
 #
-# The variants are for x86_64 only, but for --arm64:
+# The variants are for x86_64 only, but for --arm64 and --full:
 #   --stock   pristine QEMU, in build/qemu-stock/out
 #   --series  pristine QEMU with some patches of "make series", in
 #             build/qemu-series/out
@@ -16,6 +16,10 @@
 #   --tsan    ours with ThreadSanitizer, the unit tests only, in
 #             build/qemu-tsan/out
 #   --arm64   ours for hosts of aarch64, with KVM only, in build/qemu-arm64/out
+#   --full    ours with the features of Debian's, in build/qemu-full/out; its ARCH is
+#             "all", for what "make install" installs
+#
+# What configure has after its -- is for ours without a variant, and for --full.
 
 set -eu
 
@@ -38,6 +42,10 @@ case $variant in
     PKG_CONFIG=$root/scripts/build/arm64-pkg-config.sh
     export PKG_CONFIG
     ;;
+--full)
+    shift
+    tree=qemu-full targets=$(target_list) source=../../qemu/src
+    ;;
 *) variant='' targets=$(target_list) ;;
 esac
 case $variant in
@@ -47,27 +55,63 @@ esac
 out=$build/$tree/out
 ccache_for "$tree"
 
-# A short build: only what a test host and its guests use.  L1's root file system
-# needs virtfs (with attr), a guest's network slirp.  Post-copy is tested with TLS
-# and vhost; tools include vhost-user-blk.
+set -- "$@" -- "--target-list=$targets"
+case $variant in
+--full)
+    # As debian/control of Debian's package has them, without those that Debian 12
+    # has no library for.  With another prefix, QEMU finds its files by the place of
+    # the program.
+    set -- "$@" \
+        --prefix=/usr/local \
+        --firmwarepath=/usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu \
+        --enable-system --enable-kvm --enable-tcg --enable-tools --enable-modules \
+        --disable-guest-agent --disable-xen --disable-sndio --disable-xkbcommon \
+        --audio-drv-list=pipewire,pa,alsa,jack,oss,sdl \
+        --enable-attr --enable-bpf --enable-brlapi --enable-cap-ng --enable-capstone \
+        --enable-curl --enable-curses --enable-fdt=system --enable-fuse \
+        --enable-glusterfs --enable-gnutls --enable-gtk --enable-libiscsi \
+        --enable-libnfs --enable-libpmem --enable-libssh --enable-libudev \
+        --enable-libusb --enable-linux-aio --enable-linux-io-uring --enable-nettle \
+        --enable-numa --enable-opengl --enable-pixman --enable-png --enable-rbd \
+        --enable-rdma --enable-sdl --enable-seccomp --enable-slirp \
+        --enable-smartcard --enable-spice --enable-usb-redir --enable-vde \
+        --enable-vhost-net --enable-virglrenderer --enable-virtfs --enable-vnc \
+        --enable-vnc-jpeg --enable-vnc-sasl --enable-vte --enable-zstd
+    ;;
+*)
+    # A short build: only what a test host and its guests use.  L1's root file
+    # system needs virtfs (with attr), a guest's network slirp.  Post-copy is tested
+    # with TLS and vhost; tools include vhost-user-blk.
+    set -- "$@" \
+        --without-default-features \
+        --enable-system --enable-kvm "$tcg" --enable-slirp \
+        --enable-virtfs --enable-attr --enable-cap-ng --enable-fdt=system \
+        --enable-gnutls --enable-vhost-user --enable-vhost-kernel \
+        --enable-vhost-net --enable-tools
+    ;;
+esac
 # shellcheck disable=SC2086 # none, or several
-set -- "$@" -- \
-    "--target-list=$targets" \
-    --without-default-features \
-    --enable-system --enable-kvm "$tcg" --enable-slirp \
-    --enable-virtfs --enable-attr --enable-cap-ng --enable-fdt=system \
-    --enable-gnutls --enable-vhost-user --enable-vhost-kernel \
-    --enable-vhost-net --enable-tools \
+set -- "$@" \
     --disable-install-blobs --disable-docs --disable-download \
     --enable-trace-backends=log \
     --python=/usr/bin/python3 "--cc=$(cc_command)" $special
-case $targets in
+case $variant:$targets in
+--full:*) ;;
 *aarch64*) set -- "$@" --with-devices-aarch64=testbed ;;
 esac
 # Our tests and benchmarks need our list of devices, from configs/devices/.
 case $variant:$targets in
---stock:* | --series:*) ;;
+--stock:* | --series:* | --full:*) ;;
 *x86_64*) set -- "$@" --with-devices-x86_64=testbed ;;
+esac
+case $variant in
+'' | --full)
+    while IFS= read -r option; do
+        [ -z "$option" ] || set -- "$@" "$option"
+    done <<END
+$(qemu_options)
+END
+    ;;
 esac
 
 command=$1 arch='' stamp=''
@@ -85,7 +129,9 @@ shift
 # wanted: the command line, as QEMU's configure keeps it in config.status
 wanted() {
     printf "exec '%s/configure'" "$source"
-    printf " '%s'" "$@"
+    for _option; do
+        printf ' %s' "$(quoted "$_option")"
+    done
     echo ' "$@"'
 }
 
@@ -105,9 +151,36 @@ link_firmware() {
     done
 }
 
+# reason LOG: why QEMU's configure failed, in a few words
+reason() {
+    # What QEMU could download instead of a library is not to be downloaded.
+    awk '/dependency .* found: NO/ { sub(/.*dependency /, ""); lost = $1 }
+        sub(/.*ERROR: */, "") {
+            print (/subproject/ && lost ? "the library " lost " is not installed" : $0)
+            exit
+        }' "$1"
+}
+
+# try_options ARGUMENT...: does QEMU's configure accept what the user has added?  If it
+# does not, a build that is set up already is not lost.
+try_options() {
+    [ -z "$variant" ] && [ -n "$(qemu_options)" ] || return 0
+    say "    trying QEMU's configure with your options"
+    rm -rf "$build/$tree/try"
+    mkdir -p "$build/$tree/try" "$logs"
+    _status=0
+    (cd "$build/$tree/try" && "$source/configure" "$@" >"$logs/$tree-try.log" 2>&1 </dev/null) ||
+        _status=$?
+    rm -rf "$build/$tree/try"
+    [ "$_status" = 0 ] ||
+        die "QEMU's configure: $(reason "$logs/$tree-try.log") (the whole log: $logs/$tree-try.log)"
+}
+
 configure_qemu() {
     [ "$variant" != --arm64 ] || sh "$root/scripts/setup/sysroot.sh"
+    [ "$variant" != --full ] || POSTERN_ALSO=full sh "$root/scripts/setup/deps.sh" install
     if ! is_configured "$@"; then
+        try_options "$@"
         mkdir -p "$out"
         cd "$out"
         logged "$tree-configure" "$source/configure" "$@" ||
@@ -125,14 +198,28 @@ our_tests() {
         done
 }
 
+# installed: what the build makes to be installed
+installed() {
+    python3 - "$out" <<'END'
+import json, os, sys
+out = os.path.realpath(sys.argv[1])
+with open(out + '/meson-info/intro-targets.json') as targets:
+    for target in json.load(targets):
+        if target['installed']:
+            for name in target['filename']:
+                print(os.path.relpath(name, out))
+END
+}
+
 # programs: what a test run uses: the emulator; for x86_64, upstream's migration
 # tests and all our test programs; for --arm64, those that start QEMU
 programs() {
     case $arch$variant in
-    x86_64--tsan) ;;
+    x86_64--tsan | all*) ;;
     *) echo "qemu-system-$arch" ;;
     esac
     case $arch$variant in
+    all--full) installed ;;
     aarch64--arm64) our_tests qtest ;;
     x86_64 | x86_64--asan | x86_64--series)
         [ -n "$variant" ] || echo tests/qtest/migration-test

@@ -27,8 +27,6 @@ apt_etc=${POSTERN_ETC_APT:-/etc/apt}
 source_suites='trixie trixie-updates'
 sources=$cache/sources
 binaries=$cache/binaries
-newline='
-'
 
 keyring() {
     for _file in /usr/share/keyrings/debian-archive-keyring.gpg \

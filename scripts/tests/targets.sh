@@ -103,6 +103,27 @@ is "relative paths are found again from another folder" \
 matches "a file that does not exist is an error" "$(configure --aarch64-busybox="$work/no")" \
     "^configure: --aarch64-busybox=$work/no: no such file"
 
+# What comes after -- is for QEMU.
+configure --target-list=x86_64-softmmu -- --enable-seccomp "--extra-cflags=-g -O0" "--with-pkgversion=it's" \
+    >/dev/null
+is "options for QEMU are kept" "$(cat "$top/build/qemu-options")" "--enable-seccomp
+--extra-cflags=-g -O0
+--with-pkgversion=it's"
+sed -i 's/exec .\/configure/printf "%s|"/' "$top/build/reconfigure"
+is "make configures again with them" "$(sh "$top/build/reconfigure" --more)" \
+    "--target-list=x86_64-softmmu|--more|--|--enable-seccomp|--extra-cflags=-g -O0|--with-pkgversion=it's|"
+before=$(cat "$top/build/qemu-options" "$top/build/reconfigure")
+for option in --target-list=ppc-softmmu --prefix=/opt --cross-prefix=x- enable-seccomp "$(printf -- '--a\nb')"; do
+    said=$(configure -- "$option")
+    is "after --, one line and status 1 for ${option%%[!-a-z]*}" \
+        "$(printf '%s\n' "$said" | wc -l) $(printf '%s\n' "$said" | tail -n 1)" "2 status 1"
+done
+matches "after --, it says where to name a prefix" "$(configure -- --prefix=/opt)" \
+    '^configure: --prefix=/opt: .*make install PREFIX='
+is "refused options leave the former ones" "$(cat "$top/build/qemu-options" "$top/build/reconfigure")" "$before"
+configure --target-list=x86_64-softmmu >/dev/null
+is "without them, they are gone" "$(cat "$top/build/qemu-options")" ""
+
 # Meson reads it, too.
 rm "$top/build/meson/build.ninja"
 mkdir "$work/bin"
