@@ -8,7 +8,7 @@ MESON_BUILD = build/meson
 # Each target runs ninja in the same folder, which uses all processors itself.
 .NOTPARALLEL:
 .PHONY: all demo check check-aarch64 check-debug-kernel check-full check-fuzz
-.PHONY: check-packages check-sanitizers check-series check-upstream soak
+.PHONY: check-libvirt check-packages check-sanitizers check-series check-upstream soak
 .PHONY: bench bench-async-pf bench-userfault bench-postcopy bench-memslots
 .PHONY: full install linux-deb packages shell series refresh help distclean prepare
 
@@ -46,6 +46,10 @@ check-full: prepare
 # Randomized changes of memory regions against a model, for an hour
 check-fuzz: prepare
 	@scripts/check/check.sh --suite=fuzz
+
+# A guest migrated by Debian 13's libvirt
+check-libvirt: prepare
+	@scripts/check/check.sh --suite=libvirt $(TESTS)
 
 # Our Debian packages, on a stock kernel of Debian 13, and instead of its QEMU
 check-packages: prepare
@@ -139,6 +143,8 @@ help:
 	@echo 'make check-full install the full QEMU somewhere, run it elsewhere, compare it'
 	@echo "                with Debian 13's"
 	@echo 'make check-fuzz randomized changes of memory regions, for an hour'
+	@echo 'make check-libvirt'
+	@echo "                migrate a guest between two of Debian 13's libvirt"
 	@echo 'make check-packages'
 	@echo '                install our packages in a root file system of Debian 13, boot'
 	@echo '                its kernel, migrate a guest there, remove them; compare QEMU'
