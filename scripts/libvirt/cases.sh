@@ -15,7 +15,10 @@ shift 4
 
 # arrived NAME FROM TO: what has to be true after a migration
 arrived() {
-    is "$1: only the destination has the guest" "$(state "$2"), $(state "$3")" "none, running"
+    sides="$(state "$2"), $(state "$3")"
+    is "$1: only the destination has the guest" "$sides" "none, running"
+    # There is nothing to ask then.
+    [ "$sides" = "none, running" ] || return 0
     output=$(faults "$3")
     matches "$1: KVM userfault served the vCPUs" "$output" \
         '^postcopy faults served by: kvm-userfault$'
@@ -80,7 +83,7 @@ back_and_forth() {
 # background; returns when the guest runs on TO
 in_postcopy() {
     _src=$1 _dst=$2
-    migrate "$@" --postcopy-after-precopy --postcopy-bandwidth 1 >/run/virsh.log &
+    migrate "$@" --postcopy-after-precopy --postcopy-bandwidth 2 >/run/virsh.log &
     client=$!
     wait_for 180 reached "$_dst" running
 }
@@ -114,7 +117,7 @@ failed_postcopy() {
 
 # resumes NAME FROM TO: a paused post-copy goes on to its end
 resumes() {
-    output=$(migrate "$2" "$3" --postcopy-resume --postcopy-bandwidth 64)
+    output=$(migrate "$2" "$3" --postcopy-resume)
     matches "$1: virsh resumes it" "$output" '^status 0$'
     arrived "$1" "$2" "$3"
 }
