@@ -15,7 +15,10 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkfifo "$work/stderr" || exit 1
-sed -u 's/^/# /' <"$work/stderr" &
+# As sed -u does, which busybox's does not
+while IFS= read -r line || [ -n "$line" ]; do
+    printf '# %s\n' "$line"
+done <"$work/stderr" &
 status=0
 "$@" 2>"$work/stderr" || status=$?
 # Processes that it left running may still write to standard error.

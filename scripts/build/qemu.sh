@@ -6,7 +6,7 @@
 #                               builds what is used of the target ARCH there;
 #                               touches STAMP if it made something new
 #
-# The variants are for x86_64 only, but for --arm64 and --full:
+# The variants are for x86_64 only, but for --arm64, --arm64-stock and --full:
 #   --stock   pristine QEMU, in build/qemu-stock/out
 #   --series  pristine QEMU with some patches of "make series", in
 #             build/qemu-series/out
@@ -16,6 +16,7 @@
 #   --tsan    ours with ThreadSanitizer, the unit tests only, in
 #             build/qemu-tsan/out
 #   --arm64   ours for hosts of aarch64, with KVM only, in build/qemu-arm64/out
+#   --arm64-stock  pristine QEMU likewise, in build/qemu-arm64-stock/out
 #   --full    ours with the features of Debian's, in build/qemu-full/out; its ARCH is
 #             "all", for what "make install" installs
 #
@@ -34,9 +35,11 @@ case $variant in
     shift
     tree=qemu-${variant#--} targets=x86_64-softmmu
     ;;
---arm64)
+--arm64 | --arm64-stock)
     shift
-    tree=qemu-arm64 targets=aarch64-softmmu source=../../qemu/src
+    tree=qemu-${variant#--} targets=aarch64-softmmu
+    source=../../qemu/src
+    [ "$variant" = --arm64 ] || source=../../qemu-stock/src
     tcg=--disable-tcg special=--cross-prefix=aarch64-linux-gnu-
     CC="aarch64-linux-gnu-gcc --sysroot=$build/sysroot-arm64"
     PKG_CONFIG=$root/scripts/build/arm64-pkg-config.sh
@@ -95,15 +98,16 @@ set -- "$@" \
     --disable-install-blobs --disable-docs --disable-download \
     --enable-trace-backends=log \
     --python=/usr/bin/python3 "--cc=$(cc_command)" $special
-case $variant:$targets in
---full:*) ;;
-*aarch64*) set -- "$@" --with-devices-aarch64=testbed ;;
+# Our tests and benchmarks need our lists of devices, from configs/devices/.
+case $variant in
+--stock | --series | --arm64-stock | --full) ours= ;;
+*) ours=$targets ;;
 esac
-# Our tests and benchmarks need our list of devices, from configs/devices/.
-case $variant:$targets in
---stock:* | --series:* | --full:*) ;;
-*x86_64*) set -- "$@" --with-devices-x86_64=testbed ;;
-esac
+for arch in aarch64 x86_64; do
+    case $ours in
+    *"$arch"*) set -- "$@" "--with-devices-$arch=testbed" ;;
+    esac
+done
 case $variant in
 '' | --full)
     while IFS= read -r option; do
@@ -177,7 +181,9 @@ try_options() {
 }
 
 configure_qemu() {
-    [ "$variant" != --arm64 ] || sh "$root/scripts/setup/sysroot.sh"
+    case $variant in
+    --arm64*) sh "$root/scripts/setup/sysroot.sh" ;;
+    esac
     [ "$variant" != --full ] || POSTERN_ALSO=full sh "$root/scripts/setup/deps.sh" install
     if ! is_configured "$@"; then
         try_options "$@"
@@ -211,8 +217,8 @@ with open(out + '/meson-info/intro-targets.json') as targets:
 END
 }
 
-# programs: what a test run uses: the emulator; for x86_64, upstream's migration
-# tests and all our test programs; for --arm64, those that start QEMU
+# programs: what a test run uses: the emulator; upstream's migration tests, a
+# vhost-user back end and our test programs; for --arm64, those that start QEMU
 programs() {
     case $arch$variant in
     x86_64--tsan | all*) ;;
@@ -220,7 +226,11 @@ programs() {
     esac
     case $arch$variant in
     all--full) installed ;;
-    aarch64--arm64) our_tests qtest ;;
+    aarch64--arm64)
+        echo tests/qtest/migration-test
+        echo contrib/vhost-user-blk/vhost-user-blk
+        our_tests qtest
+        ;;
     x86_64 | x86_64--asan | x86_64--series)
         [ -n "$variant" ] || echo tests/qtest/migration-test
         echo contrib/vhost-user-blk/vhost-user-blk

@@ -18,7 +18,7 @@ devices() {
             CONFIG_KVM=y CONFIG_LINUX=y CONFIG_FDT=y \
             "CONFIG_$(echo "$1" | tr '[:lower:]' '[:upper:]')=y" \
             CONFIG_TARGET_BIG_ENDIAN=n >"$work/config"
-        grep -q '^CONFIG_TEST_DEVICES=' "$work/config" ||
+        grep -q '^CONFIG_PCI=' "$work/config" ||
             echo "no list of devices"
         grep '^CONFIG_MEMORY_TESTDEV=' "$work/config" || :
     )
@@ -33,6 +33,8 @@ commands() {
 is "the default list for x86_64 has no memory-testdev" "$(devices x86_64 default)" ""
 is "the default list for aarch64 has no memory-testdev" "$(devices aarch64 default)" ""
 is "our list for x86_64 has memory-testdev" "$(devices x86_64 testbed)" \
+    CONFIG_MEMORY_TESTDEV=y
+is "our list for aarch64 has memory-testdev" "$(devices aarch64 testbed)" \
     CONFIG_MEMORY_TESTDEV=y
 
 (cd "$src" && python3 scripts/qapi-gen.py -o "$work/qapi" qapi/qapi-schema.json)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# qemu-system-aarch64 as the emulated host of the testbed: the machine virt
-# with virtio devices, and no other.
+# qemu-system-aarch64 as the emulated host of the testbed, and as our QEMU in it:
+# the machine virt with virtio devices, and no other.
 
 CONFIG_ARM_VIRT=y
 CONFIG_PCI_DEVICES=n
@@ -9,6 +9,11 @@ CONFIG_PXB=n
 CONFIG_CXL=n
 CONFIG_TEST_DEVICES=n
 CONFIG_VIRTIO_PCI=y
+
+# Our own tests, in such a host
+CONFIG_MEMORY_TESTDEV=y
+CONFIG_PCI_BRIDGE=y
+CONFIG_PCIE_PORT=y
 
 # Boards are there by default, so each is named here.  A new one of another
 # release only takes longer to build.
