@@ -326,7 +326,7 @@ static void test_pre_7_2(void)
 {
     MigrateStart start = {
         .oob = true,
-        .memory_backend = "-m %s -machine pc-q35-7.2",
+        .memory_backend = "-m %s -machine " MACHINE_7_2,
     };
     QTestState *from, *to;
     PosternRelay *relay;

@@ -7,6 +7,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/units.h"
 #include "libqtest.h"
 #include "migration/migration-qmp.h"
 #include "test-util.h"
@@ -19,15 +20,19 @@
 typedef struct Memory {
     const char *name;
     const char *options;        /* one %s, for the size */
-    bool huge;                  /* pages of 2 MiB */
+    unsigned huge_kib;          /* size of its huge pages, or 0 */
 } Memory;
 
 static const Memory memories[] = {
     /* First, before L1's memory is fragmented */
     { "hugetlb-shared",
-      MAIN("memfd,hugetlb=on,hugetlbsize=2M,share=on"), true },
+      MAIN("memfd,hugetlb=on,hugetlbsize=2M,share=on"), 2048 },
     { "hugetlb-private",
-      MAIN("memfd,hugetlb=on,hugetlbsize=2M,share=off"), true },
+      MAIN("memfd,hugetlb=on,hugetlbsize=2M,share=off"), 2048 },
+#ifdef __aarch64__
+    /* 16 adjacent pages */
+    { "hugetlb-64k", MAIN("memfd,hugetlb=on,hugetlbsize=64K,share=on"), 64 },
+#endif
     { "ram-shared", MAIN("ram,share=on") },
     { "memfd-shared", MAIN("memfd,share=on") },
     { "memfd-private", MAIN("memfd,share=off") },
@@ -46,17 +51,19 @@ static const Memory memories[] = {
 };
 
 /* For two guests of 150 MiB; until L1 ends */
-static void reserve_huge_pages(void)
+static void reserve_huge_pages(unsigned kib)
 {
-    const char *path =
-        "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
+    g_autofree char *path = g_strdup_printf(
+        "/sys/kernel/mm/hugepages/hugepages-%ukB/nr_hugepages", kib);
+    unsigned pages = 2 * 150 * KiB / kib;
+    g_autofree char *wanted = g_strdup_printf("%u", pages);
     int fd = open(path, O_RDWR | O_CLOEXEC);
     char text[16] = "";
 
     g_assert_cmpint(fd, >=, 0);
-    g_assert_cmpint(write(fd, "150", 3), ==, 3);
+    g_assert_cmpint(write(fd, wanted, strlen(wanted)), ==, strlen(wanted));
     g_assert_cmpint(pread(fd, text, sizeof(text) - 1, 0), >, 0);
-    g_assert_cmpint(atoi(text), >=, 150);
+    g_assert_cmpint(atoi(text), >=, pages);
     close(fd);
 }
 
@@ -68,10 +75,11 @@ static void test_memory(const void *opaque)
     };
     QTestState *from, *to;
 
-    if (memory->huge) {
-        reserve_huge_pages();
+    if (memory->huge_kib) {
+        reserve_huge_pages(memory->huge_kib);
     }
-    if (begin_with(&start, &from, &to, memory->huge ? 3 : 20, ON, NULL)) {
+    if (begin_with(&start, &from, &to, memory->huge_kib > 64 ? 3 : 20, ON,
+                   NULL)) {
         finish(from, to, true);
     }
 }
@@ -86,7 +94,7 @@ static void test_huge_recovery(const void *opaque)
     MigrateStart start = { .memory_backend = memory->options, .oob = true };
     QTestState *from, *to;
 
-    reserve_huge_pages();
+    reserve_huge_pages(memory->huge_kib);
     if (!begin_with(&start, &from, &to, 3, ON, NULL)) {
         return;
     }

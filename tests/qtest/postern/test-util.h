@@ -17,6 +17,13 @@
 
 #define CAPABILITY "postcopy-kvm-userfault"
 
+/* What these tests call the machine, of QEMU 7.2 */
+#ifdef __aarch64__
+#define MACHINE_7_2 "virt-7.2"
+#else
+#define MACHINE_7_2 "pc-q35-7.2"
+#endif
+
 /* The interval of polls, and their number until a test fails: a minute */
 #define POLL_US 50000
 #define POLLS_MAX 1200
@@ -63,8 +70,8 @@ bool host_has_async_pf(void);
 bool host_has_memory_regions(void);
 
 /**
- * boot_with_seabios: boot the next guest through SeaBIOS, which sets up
- * devices
+ * boot_with_seabios: on x86, boot the next guest through SeaBIOS, which sets
+ * up devices
  */
 void boot_with_seabios(void);
 

@@ -16,6 +16,7 @@
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
 #include "test-util.h"
+#include "walker.h"
 
 /* SIGTERM, while a vCPU waits for a page */
 static void test_sigterm(void)
@@ -29,6 +30,7 @@ static void test_sigterm(void)
     finish_alone(from, to);
 }
 
+#ifndef __aarch64__
 /* The machine powers off, while a vCPU waits for a page */
 static void test_shutdown(void)
 {
@@ -43,6 +45,7 @@ static void test_shutdown(void)
     qtest_outw(to, PM1A_CNT, SLP_EN);
     finish_alone(from, to);
 }
+#endif
 
 /*
  * The guest is reset.  The firmware accesses missing pages, and so does QEMU,
@@ -75,13 +78,16 @@ static void test_reset(void)
     wait_for_migration_complete(from);
     wait_for_migration_complete(to);
     /*
-     * From 0xc0000 to 1 MiB, memslots begin at 16 KiB steps and have no bitmap
+     * On x86, memslots begin at 16 KiB steps from 0xc0000 to 1 MiB, and have no
+     * bitmap
      */
-    g_assert_cmpint(faults_get(to, "userfaultfd-vcpu"), <=, 64);
+    g_assert_cmpint(faults_get(to, "userfaultfd-vcpu"), <=,
+                    RAM_START ? 0 : 64);
     /* walker_check() does not know the guest's memory any more */
     migrate_end(from, to, false);
 }
 
+#ifndef __aarch64__
 /* Returns arguments of device_add for a CPU that can be plugged */
 static QDict *free_cpu(QTestState *who)
 {
@@ -126,6 +132,7 @@ static void test_plug_vcpu(void)
     wait_for_guest_faults(to, guest_faults(to) + 20);
     finish(from, to, true);
 }
+#endif
 
 static void device_del(QTestState *who, const char *id, bool may)
 {
@@ -154,6 +161,18 @@ static bool has_device(QTestState *who, const char *id)
     return has;
 }
 
+#ifdef __aarch64__
+/* Eject the first DIMM, as a guest does with ACPI */
+static void eject_all(QTestState *who)
+{
+    qtest_writel(who, 0x09070000, 0);
+    qtest_writeb(who, 0x09070014, 8);
+}
+
+/* The guest's kernel turns off a slot, which takes more than a few accesses */
+#define EJECTS_PCI false
+#define BEHIND_BRIDGE "virtio-net-pci"
+#else
 /*
  * Eject the first DIMM and each bridge's first slot, as a guest does with ACPI
  */
@@ -166,6 +185,10 @@ static void eject_all(QTestState *who)
         qtest_outl(who, 0xcc8, 1);
     }
 }
+
+#define EJECTS_PCI true
+#define BEHIND_BRIDGE "rtl8139"
+#endif
 
 /*
  * A device whose memory is still migrated cannot be unplugged, nor can a
@@ -185,7 +208,7 @@ static void test_unplug(void)
             " -device virtio-rng-pci,id=rng,bus=port1"
             " -device pcie-root-port,id=port2,chassis=3"
             " -device pcie-pci-bridge,id=bridge,bus=port2"
-            " -device rtl8139,id=behind,bus=bridge,addr=1",
+            " -device " BEHIND_BRIDGE ",id=behind,bus=bridge,addr=1",
     };
     QTestState *from, *to;
 
@@ -200,7 +223,7 @@ static void test_unplug(void)
     g_assert_true(has_device(to, "dimm"));
     g_assert_true(has_device(to, "nic"));
     g_assert_true(has_device(to, "behind"));
-    g_assert_false(has_device(to, "rng"));
+    g_assert(has_device(to, "rng") == !EJECTS_PCI);
 
     qtest_qmp_assert_success(to, "{ 'execute': 'object-add', 'arguments': {"
                              "  'qom-type': 'memory-backend-ram',"
@@ -218,7 +241,7 @@ static void test_unplug(void)
     device_del(to, "nic", true);
     eject_all(to);
     g_assert_false(has_device(to, "dimm"));
-    g_assert_false(has_device(to, "nic"));
+    g_assert(has_device(to, "nic") == !EJECTS_PCI);
     migrate_end(from, to, true);
 }
 
@@ -276,7 +299,7 @@ static void test_gdb(void)
 
         g_assert_cmpint(stop[0], ==, 'T');
         /* A page in each 4 MiB: the guest has not accessed all of them */
-        memory = g_strdup_printf("m%x,8", (1 << 20) + (i << 22));
+        memory = g_strdup_printf("m%x,8", WALKER_START + (i << 22));
         read = gdb_ask(fd, memory);
         g_assert_cmpint(strlen(read), ==, 16);
     }
@@ -295,9 +318,15 @@ void add_vm_lifecycle_cases(void)
         return;
     }
     migration_test_add("/postern/vm-lifecycle/sigterm", test_sigterm);
+    /*
+     * On aarch64, a guest powers off by a call of PSCI, which a vCPU that waits
+     * does not make; and the machine plugs no vCPUs.
+     */
+#ifndef __aarch64__
     migration_test_add("/postern/vm-lifecycle/shutdown", test_shutdown);
-    migration_test_add("/postern/vm-lifecycle/reset", test_reset);
     migration_test_add("/postern/vm-lifecycle/plug-vcpu", test_plug_vcpu);
+#endif
+    migration_test_add("/postern/vm-lifecycle/reset", test_reset);
     migration_test_add("/postern/vm-lifecycle/unplug", test_unplug);
     migration_test_add("/postern/vm-lifecycle/gdb", test_gdb);
 }

@@ -12,9 +12,15 @@
 #include "qobject/qjson.h"
 #include "testdev.h"
 
+#ifdef __aarch64__
+#define MACHINE_ARGS "-machine virt,gic-version=3 -cpu host"
+#else
+#define MACHINE_ARGS "-machine q35"
+#endif
+
 QTestState *testdev_start(unsigned int regions, const char *options)
 {
-    return qtest_initf("-machine q35 -nodefaults -m 64"
+    return qtest_initf(MACHINE_ARGS " -nodefaults -m 64"
                        " -device memory-testdev,id=dev,x-allow=on,regions=%u %s",
                        regions, options);
 }

@@ -9,23 +9,41 @@
 #include "qemu/osdep.h"
 #include "qemu/units.h"
 #include <sys/uio.h>
-#include "migration/bootfile.h"
 #include "test-util.h"
 #include "walker.h"
 
 /* No RAM block begins or ends inside such a part of memory */
 #define PART_BYTES (2 * MiB)
 #define PART_PAGES (PART_BYTES / TEST_MEM_PAGE_SIZE)
-#define PAGES ((X86_TEST_MEM_END - X86_TEST_MEM_START) / TEST_MEM_PAGE_SIZE)
+#define PAGES ((WALKER_END - WALKER_START) / TEST_MEM_PAGE_SIZE)
 
 #define SHOWN_MAX 10
 
+/* Where "info registers" has the address that the guest uses */
+#ifdef __aarch64__
+#define ADDRESS_REGISTER "X04="
+#else
+#define ADDRESS_REGISTER "EAX="
+#endif
+
+#ifdef __aarch64__
+/* A CPU begins at the start of the flash, and the program runs anywhere */
+#define FIRMWARE_BYTES (64 * KiB)
+#define ARCH "aarch64"
+
+static void make_firmware(uint8_t *image, const char *program, size_t len)
+{
+    g_assert_cmpint(len, <=, FIRMWARE_BYTES);
+    memcpy(image, program, len);
+}
+#else
 /* The boot sector is at the beginning of the firmware's segment, 0xf000 */
 #define FIRMWARE_BYTES (64 * KiB)
 #define FIRMWARE_START 0xff00
 #define FIRMWARE_RESET 0xfff0
+#define ARCH "x86_64"
 
-char *walker_write_firmware(const char *directory)
+static void make_firmware(uint8_t *image, const char *program, size_t len)
 {
     static const uint8_t start[] = {
         0xfc,                               /* cld */
@@ -43,24 +61,31 @@ char *walker_write_firmware(const char *directory)
     static const uint8_t reset[] = {
         0xea, 0x00, 0xff, 0x00, 0xf0,       /* ljmp $0xf000, $start */
     };
+
+    g_assert_cmpint(len, ==, 512);
+    memcpy(image, program, len);
+    memcpy(image + FIRMWARE_START, start, sizeof(start));
+    memcpy(image + FIRMWARE_RESET, reset, sizeof(reset));
+}
+#endif
+
+char *walker_write_firmware(const char *directory)
+{
     g_autofree uint8_t *image = g_malloc0(FIRMWARE_BYTES);
-    g_autofree char *sector = NULL;
+    g_autofree char *program = NULL;
     char *path = g_strdup_printf("%s/firmware", directory);
     size_t len;
 
-    g_assert(g_file_get_contents(bootfile_create("x86_64", directory, false),
-                                 &sector, &len, NULL));
-    g_assert_cmpint(len, ==, 512);
-    memcpy(image, sector, len);
-    memcpy(image + FIRMWARE_START, start, sizeof(start));
-    memcpy(image + FIRMWARE_RESET, reset, sizeof(reset));
+    g_assert(g_file_get_contents(bootfile_create(ARCH, directory, false),
+                                 &program, &len, NULL));
+    make_firmware(image, program, len);
     g_assert(g_file_set_contents(path, (char *)image, FIRMWARE_BYTES, NULL));
     return path;
 }
 
 void walker_wait_for_round(QTestState *who)
 {
-    POLL_UNTIL(qtest_readb(who, X86_TEST_MEM_END - TEST_MEM_PAGE_SIZE));
+    POLL_UNTIL(qtest_readb(who, WALKER_END - TEST_MEM_PAGE_SIZE));
 }
 
 uint64_t walker_host_address(QTestState *who, uint64_t address)
@@ -75,13 +100,17 @@ uint64_t walker_host_address(QTestState *who, uint64_t address)
 uint64_t walker_position(QTestState *who)
 {
     g_autofree char *registers = qtest_hmp(who, "info registers");
-    const char *found = strstr(registers, "EAX=");
+    const char *found = strstr(registers, ADDRESS_REGISTER);
     uint64_t address;
 
     g_assert(found);
-    address = g_ascii_strtoull(found + strlen("EAX="), NULL, 16);
-    g_assert_cmphex(address, >=, X86_TEST_MEM_START);
-    g_assert_cmphex(address, <, X86_TEST_MEM_END);
+    address = g_ascii_strtoull(found + strlen(ADDRESS_REGISTER), NULL, 16);
+    if (address == WALKER_END) {
+        /* At the end of a round */
+        return WALKER_START;
+    }
+    g_assert_cmphex(address, >=, WALKER_START);
+    g_assert_cmphex(address, <, WALKER_END);
     return address;
 }
 
@@ -93,8 +122,8 @@ void walker_set(QTestState *who, uint8_t byte)
         qtest_qmp_assert_success(who, "{ 'execute': 'stop' }");
         position = walker_position(who);
         /* Not at the first page, which is compared below */
-        if (position > X86_TEST_MEM_START &&
-            position < (X86_TEST_MEM_START + X86_TEST_MEM_END) / 2) {
+        if (position > WALKER_START &&
+            position < WALKER_START + (WALKER_END - WALKER_START) / 2) {
             break;
         }
         g_assert_cmpint(i, <, POLLS_MAX);
@@ -102,11 +131,11 @@ void walker_set(QTestState *who, uint8_t byte)
         g_usleep(POLL_US);
     }
     /* Has it incremented this page, as it has the first one? */
-    if (qtest_readb(who, position) == qtest_readb(who, X86_TEST_MEM_START)) {
+    if (qtest_readb(who, position) == qtest_readb(who, WALKER_START)) {
         position += TEST_MEM_PAGE_SIZE;
     }
-    qtest_memset(who, X86_TEST_MEM_START, byte, position - X86_TEST_MEM_START);
-    qtest_memset(who, position, byte - 1, X86_TEST_MEM_END - position);
+    qtest_memset(who, WALKER_START, byte, position - WALKER_START);
+    qtest_memset(who, position, byte - 1, WALKER_END - position);
 }
 
 /*
@@ -115,10 +144,10 @@ void walker_set(QTestState *who, uint8_t byte)
  */
 static void read_bytes(QTestState *who, uint8_t *bytes)
 {
-    uint64_t address = X86_TEST_MEM_START;
+    uint64_t address = WALKER_START;
 
-    while (address < X86_TEST_MEM_END) {
-        uint64_t end = MIN(ROUND_UP(address + 1, PART_BYTES), X86_TEST_MEM_END);
+    while (address < WALKER_END) {
+        uint64_t end = MIN(ROUND_UP(address + 1, PART_BYTES), WALKER_END);
         size_t count = (end - address) / TEST_MEM_PAGE_SIZE;
         char *host = (char *)(uintptr_t)walker_host_address(who, address);
         struct iovec local = { .iov_base = bytes, .iov_len = count };
@@ -156,7 +185,7 @@ static unsigned count_wrong(const uint8_t *bytes)
         }
         if (wrong++ < SHOWN_MAX) {
             g_test_message("page at 0x%x: %u, expected %u",
-                           X86_TEST_MEM_START + i * TEST_MEM_PAGE_SIZE,
+                           WALKER_START + i * TEST_MEM_PAGE_SIZE,
                            bytes[i], expected);
         }
     }
@@ -167,9 +196,9 @@ void walker_check(QTestState *who)
 {
     g_autofree uint8_t *bytes = g_malloc(PAGES);
     g_autofree uint8_t *later = g_malloc(PAGES);
-    uint8_t before = qtest_readb(who, X86_TEST_MEM_START);
+    uint8_t before = qtest_readb(who, WALKER_START);
 
-    POLL_UNTIL(qtest_readb(who, X86_TEST_MEM_START) != before);
+    POLL_UNTIL(qtest_readb(who, WALKER_START) != before);
     qtest_qmp_assert_success(who, "{ 'execute': 'stop' }");
     read_bytes(who, bytes);
     g_assert_cmpuint(count_wrong(bytes), ==, 0);

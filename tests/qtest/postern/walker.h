@@ -1,8 +1,8 @@
 /*
  * The guest of migration-test, watched through its memory
  *
- * It is a boot sector that increments a byte in each page of its test memory,
- * in order, again and again.
+ * It is a boot sector, or on aarch64 a kernel, that increments a byte in each
+ * page of its test memory, in order, again and again.
  *
  * Copyright (c) 2026 Postern developers
  *
@@ -13,6 +13,18 @@
 #define POSTERN_WALKER_H
 
 #include "libqtest.h"
+#include "migration/bootfile.h"
+
+/* The test memory, and where RAM begins */
+#ifdef __aarch64__
+#define RAM_START 0x40000000
+#define WALKER_START ARM_TEST_MEM_START
+#define WALKER_END ARM_TEST_MEM_END
+#else
+#define RAM_START 0
+#define WALKER_START X86_TEST_MEM_START
+#define WALKER_END X86_TEST_MEM_END
+#endif
 
 /**
  * walker_write_firmware: write firmware that starts the guest at once
@@ -20,7 +32,8 @@
  *
  * On an emulated host, SeaBIOS takes longer than the rest of a test.  This
  * firmware leaves the host bridge and all devices in their state after a
- * reset.
+ * reset.  On aarch64, the guest stays in the firmware's flash, and QEMU plugs
+ * memory only where there is firmware.
  *
  * Returns: its path, for -bios, to be freed
  */
