@@ -31,7 +31,8 @@ demo: prepare
 check: prepare
 	@scripts/check/check.sh $(TESTS)
 
-# An emulated host of aarch64, the KVM selftests, the demo and a soak there
+# An emulated host of aarch64; there, the KVM selftests, the demo, a soak, and
+# QEMU's tests of post-copy and memslots
 check-aarch64: prepare
 	@scripts/check/check.sh --suite=aarch64 $(TESTS)
 
@@ -136,8 +137,8 @@ help:
 	@echo 'make check      run the tests (TESTS="--suite=NAME" or names: only those;'
 	@echo '                suites: style unit testbed selftest qtest)'
 	@echo 'make check-aarch64'
-	@echo '                an emulated host of aarch64, the KVM selftests, the demo'
-	@echo '                and a soak there'
+	@echo '                an emulated host of aarch64; there, the KVM selftests, the'
+	@echo '                demo, a soak, tests of post-copy and memslots'
 	@echo 'make check-debug-kernel'
 	@echo '                the KVM selftests on a kernel with KASAN and lockdep'
 	@echo 'make check-full install the full QEMU somewhere, run it elsewhere, compare it'
