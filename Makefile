@@ -15,8 +15,8 @@ MESON_BUILD = build/meson
 # Others have an ARCH in their environment, so it counts as an argument only.
 unexport ARCH
 ifeq ($(origin ARCH),command line)
-ifneq ($(filter-out demo shell soak,$(or $(MAKECMDGOALS),all)),)
-$(error ARCH is for demo, shell and soak)
+ifneq ($(filter-out demo shell soak bench-userfault bench-postcopy,$(or $(MAKECMDGOALS),all)),)
+$(error ARCH is for demo, shell, soak, bench-userfault and bench-postcopy)
 endif
 export POSTERN_ARCH = $(ARCH)
 endif
@@ -159,9 +159,10 @@ help:
 	@echo '                ARCH=aarch64 as above'
 	@echo 'make bench      the demo ROUNDS=N times (5) in turn: medians and spread'
 	@echo 'make bench-userfault  pages brought on demand, by each mechanism of the'
-	@echo '                kernel, ROUNDS=N times (3): tables, JSON, plots'
+	@echo '                kernel, ROUNDS=N times (3): tables, JSON, plots;'
+	@echo '                ARCH=aarch64 as above'
 	@echo 'make bench-postcopy  upstream QEMU against ours, without KVM userfault and'
-	@echo '                with it, likewise'
+	@echo '                with it, likewise; ARCH=aarch64 as above'
 	@echo 'make bench-async-pf  what the guest gets done meanwhile, likewise'
 	@echo 'make bench-memslots  changes of memslots and memory regions, likewise'
 	@echo 'make full       QEMU with the features of the distribution, in build/qemu-full'

@@ -29,6 +29,18 @@ class Parser(argparse.ArgumentParser):
         host.die(self.format_usage().rstrip())
 
 
+def check_arch(kind):
+    """Ends if a benchmark cannot run in L1 of the wanted architecture."""
+    if host.ARCH not in ('x86_64', 'aarch64'):
+        host.die(f'ARCH={host.ARCH}: known are x86_64 and aarch64')
+    if not host.IS_AARCH64:
+        return
+    if kind not in (Userfault, Postcopy):
+        host.die(f'{kind.NAME} is for x86_64')
+    if not host.succeeds('has_target', host.ARCH):
+        host.die('ARCH=aarch64: the target list of configure has no aarch64-softmmu')
+
+
 def parse():
     """The benchmark that the command line asks for."""
     parser = Parser(usage='%(prog)s BENCHMARK [PART]... [ROUNDS]', description=__doc__,
@@ -56,6 +68,7 @@ def parse():
             rounds = int(word)
         else:
             args.command.error(word)
+    check_arch(kind)
     return kind(parts or list(kind.PARTS), rounds)
 
 

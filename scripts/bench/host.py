@@ -14,9 +14,27 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), '../..'))
 BUILD = os.path.join(ROOT, 'build')
 LOGS = os.path.join(BUILD, 'logs')
 TESTBED = os.path.join(BUILD, 'meson/testbed/testbed')
-OUR_QEMU = os.path.join(BUILD, 'qemu/out/qemu-system-x86_64')
-OUR_KERNEL = os.path.join(BUILD, 'linux/out/arch/x86/boot/bzImage')
-GUEST = 'testbed/guest/guest.cpio'
+
+# L1's, and so its guests', by make's ARCH
+ARCH = os.environ.get('POSTERN_ARCH') or 'x86_64'
+IS_AARCH64 = ARCH == 'aarch64'
+if IS_AARCH64:
+    OURS, STOCK = (os.path.join(BUILD, tree, 'out') for tree in ('qemu-arm64', 'qemu-arm64-stock'))
+    OUR_KERNEL = os.path.join(BUILD, 'linux-arm64/out/arch/arm64/boot/Image')
+    GUEST = 'testbed/guest/guest-aarch64.cpio'
+    # What all benchmarks need, for ninja
+    KERNEL_TARGETS = ['linux-arm64.stamp', 'qemu-aarch64.stamp', 'testbed/testbed',
+                      'testbed/initramfs-aarch64.gz']
+    QEMU_TARGET, SELFTESTS_TARGET = 'qemu-arm64.stamp', 'selftests-arm64.stamp'
+    STOCK_VARIANT = '--arm64-stock'
+else:
+    OURS, STOCK = (os.path.join(BUILD, tree, 'out') for tree in ('qemu', 'qemu-stock'))
+    OUR_KERNEL = os.path.join(BUILD, 'linux/out/arch/x86/boot/bzImage')
+    GUEST = 'testbed/guest/guest.cpio'
+    KERNEL_TARGETS = ['linux.stamp', 'qemu.stamp', 'testbed/testbed', 'testbed/initramfs.gz']
+    QEMU_TARGET, SELFTESTS_TARGET = 'qemu.stamp', 'selftests.stamp'
+    STOCK_VARIANT = '--stock'
+OUR_QEMU, STOCK_QEMU = (os.path.join(out, 'qemu-system-' + ARCH) for out in (OURS, STOCK))
 
 
 def say(text=''):
@@ -44,6 +62,11 @@ def shell(*words):
     """Runs a function of the build's scripts; returns its output, '' if it fails."""
     done = subprocess.run(FUNCTION + list(words), stdout=subprocess.PIPE, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else ''
+
+
+def succeeds(*words):
+    """Does a function of the build's scripts succeed?"""
+    return subprocess.run(FUNCTION + list(words), check=False).returncode == 0
 
 
 def machine():
@@ -80,7 +103,7 @@ def ninja(*targets):
 def testbed(log, options, command):
     """Runs a command in L1 with its output in the file log; returns the status."""
     with open(log, 'wb') as output:
-        return subprocess.run([TESTBED, *options, '--', *command], stdout=output,
+        return subprocess.run([TESTBED, '--arch=' + ARCH, *options, '--', *command], stdout=output,
                               stderr=subprocess.STDOUT, check=False).returncode
 
 

@@ -12,8 +12,6 @@ from benchmark import Benchmark, numbers_from
 # See postern-bench.c.
 SIDES = ('upstream', 'postern-off', 'postern')
 
-STOCK_QEMU = os.path.join(host.BUILD, 'qemu-stock/out/qemu-system-x86_64')
-
 # Parts where the host's clock counts instructions
 COUNTED = ('bulk', 'counted', 'icount')
 
@@ -91,7 +89,7 @@ class Postcopy(Benchmark):
 more. On the one processor, with several vCPUs, some only waited for their turn.
 
 The environment may narrow it: VCPUS (1,2,4,8), DELAYS of the network each way
-(0,30,1000, in us; wall and counted), LIMITS for pages sent unasked (0,8, in
+(0,30,1000, in us; wall and counted; on aarch64 only 0), LIMITS for pages sent unasked (0,8, in
 MiB/s, 0 for none; likewise).'''
 
     VCPUS = '1,2,4,8'
@@ -105,22 +103,26 @@ MiB/s, 0 for none; likewise).'''
     def __init__(self, parts, rounds):
         super().__init__(parts, rounds)
         self.vcpus = numbers_from('VCPUS', self.VCPUS)
-        self.delays = numbers_from('DELAYS', '0,30,1000')
+        self.delays = numbers_from('DELAYS', '0' if host.IS_AARCH64 else '0,30,1000')
         self.limits = numbers_from('LIMITS', '0,8')
         if None in (self.vcpus, self.delays, self.limits):
             host.die('VCPUS, DELAYS and LIMITS are lists of numbers, with commas between')
         if any(number.startswith('0') for number in self.vcpus.split(',')):
             host.die('VCPUS is a list of numbers above 0')
+        if host.IS_AARCH64:
+            if self.delays != '0':
+                host.die('DELAYS: 0 only, as an emulated host of aarch64 has no tc')
+            return
         # Where Debian has tc, and not everybody looks.
         os.environ['PATH'] += ':/usr/sbin:/sbin'
         if not shutil.which('tc'):
             host.die('tc is missing, for the delays (Debian: iproute2)')
 
     def build(self):
-        host.ninja('qemu.stamp', 'linux.stamp', 'testbed/testbed', 'testbed/initramfs.gz',
-                   host.GUEST)
+        host.ninja(*host.KERNEL_TARGETS, host.QEMU_TARGET, host.GUEST)
         host.run(*host.FUNCTION, 'unpack_again', 'qemu', 'qemu-stock')
-        host.run(os.path.join(host.ROOT, 'scripts/build/qemu.sh'), '--stock', 'build', 'x86_64')
+        host.run(os.path.join(host.ROOT, 'scripts/build/qemu.sh'), host.STOCK_VARIANT, 'build',
+                 host.ARCH)
         stock, ours = host.version('qemu', 'qemu-stock'), host.version('qemu', 'qemu')
         if stock != ours:
             host.die(f'build/qemu-stock/src is QEMU {stock}, ours is of {ours}: '
@@ -166,15 +168,15 @@ MiB/s, 0 for none; likewise).'''
         return host.testbed(
             log, [f'--smp={self.CPUS}', f'--memory={self.MEMORY_MIB}',
                   f'--timeout={self.TIMEOUTS[part]}', *clock],
-            [os.path.join(host.BUILD, 'qemu/out/tests/qtest/postern-bench'),
+            [os.path.join(host.OURS, 'tests/qtest/postern-bench'),
              *self.guest(part),
-             '--upstream=' + STOCK_QEMU, '--postern=' + host.OUR_QEMU, *options])
+             '--upstream=' + host.STOCK_QEMU, '--postern=' + host.OUR_QEMU, *options])
 
     def head(self):
         return {'upstream': host.version('qemu', 'qemu-stock')}
 
     def about(self):
-        return (f"L1: Linux {host.version('linux', 'linux')}, emulated, one CPU; upstream: QEMU "
+        return (f"L1: {host.ARCH}, Linux {host.version('linux', 'linux')}, emulated, one CPU; upstream: QEMU "
                 f"{host.version('qemu', 'qemu-stock')}; {self.rounds} rounds: "
                 'median (least..most)')
 

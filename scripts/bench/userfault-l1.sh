@@ -11,7 +11,9 @@
 set -u
 
 round=$1 part=$2
-cd "$(dirname "$0")/../../build/linux/selftests" || exit
+selftests=selftests
+[ "$(uname -m)" != aarch64 ] || selftests="selftests-arm64"
+cd "$(dirname "$0")/../../build/linux/$selftests" || exit
 
 modes='none missing missing-readers missing-multi minor kvm kvm-uffd kvm-minor'
 

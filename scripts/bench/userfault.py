@@ -59,9 +59,17 @@ class Userfault(Benchmark):
                'in turn, instructions a page and an operation on a memslot',
     }
 
+    def __init__(self, parts, rounds):
+        # There is no stock kernel of aarch64.
+        if host.IS_AARCH64 and parts == list(self.PARTS):
+            parts = [part for part in parts if part != 'off']
+            host.say('aarch64: no part off, as no stock kernel is built')
+        super().__init__(parts, rounds)
+        if host.IS_AARCH64 and 'off' in parts:
+            host.die('off is for x86_64: no stock kernel of aarch64 is built')
+
     def build(self):
-        targets = ['qemu.stamp', 'linux.stamp', 'selftests.stamp', 'testbed/testbed',
-                   'testbed/initramfs.gz']
+        targets = [*host.KERNEL_TARGETS, host.SELFTESTS_TARGET]
         if 'off' in self.parts:
             targets.append('linux-stock.stamp')
         host.ninja(*targets)
@@ -84,7 +92,9 @@ class Userfault(Benchmark):
         host.progress(f'{part}, round {number} of {self.rounds}, {kernel}')
         what = f'{part}, round {number}, {kernel}'
         log = self.log(part, number, kernel)
-        image = os.path.join(host.BUILD, kernel, 'out/arch/x86/boot/bzImage')
+        image = host.OUR_KERNEL
+        if kernel == 'linux-stock':
+            image = os.path.join(host.BUILD, kernel, 'out/arch/x86/boot/bzImage')
         status = host.testbed(
             log, ['--kernel=' + image, '--timeout=1800', *options],
             [os.path.join(host.ROOT, 'scripts/bench/userfault-l1.sh'), str(number), part])
@@ -107,16 +117,18 @@ class Userfault(Benchmark):
                 for part in self.parts for stat in self.stats_of(part)]
 
     def about(self):
-        return (f"L1: Linux {host.version('linux', 'linux')}, emulated; "
+        return (f"L1: {host.ARCH}, Linux {host.version('linux', 'linux')}, emulated; "
                 f'{self.rounds} rounds: median (least..most)')
 
     def show(self, part):
         title, group, value, plot_title, seed = {
             'icount': ('Instructions a page, one CPU, 16 MiB altogether', 'vCPUs',
                        'instructions', 'Instructions a page (one emulated CPU)', None),
-            'wall': (f'Pages/s by the clock, four CPUs of L1 on {host.cpus()}, 4 MiB a vCPU; '
-                     f'seed: see {SEED}', 'vCPUs', 'pages/s',
-                     f'Pages/s (four emulated CPUs on {host.cpus()})', seed_ratios()),
+            'wall': (f'Pages/s by the clock, four CPUs of L1 on {host.cpus()}, 4 MiB a vCPU'
+                     + ('' if host.IS_AARCH64 else f'; seed: see {SEED}'), 'vCPUs', 'pages/s',
+                     f'Pages/s (four emulated CPUs on {host.cpus()})',
+                     # Those of x86
+                     None if host.IS_AARCH64 else seed_ratios()),
             'off': ('With the feature off: instructions a page or operation, one CPU', '',
                     'instructions', None, None),
         }[part]

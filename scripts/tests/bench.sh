@@ -277,6 +277,37 @@ VCPUS=1 DELAYS=0 LIMITS=0,8 bench postcopy wall 1
 is "post-copy: missing runs: status 1" "$status" 1
 matches "post-copy: missing runs are reported" "$said" '^  wall, round 1: 6 of 12 runs '
 
+# The same on an emulated host of aarch64
+echo aarch64-softmmu,x86_64-softmmu >"$top/build/target-list"
+mkdir -p "$top/build/linux/selftests-arm64" "$top/build/qemu-arm64/out/tests/qtest"
+cp "$top/build/linux/selftests/userfault_perf_test" "$top/build/linux/selftests-arm64/"
+cp "$top/build/qemu/out/tests/qtest/postern-bench" "$top/build/qemu-arm64/out/tests/qtest/"
+printf '#!/bin/sh\necho aarch64\n' >"$work/bin/uname"
+chmod +x "$work/bin/uname"
+export POSTERN_ARCH=aarch64
+: >"$OPTIONS"
+bench userfault icount 1
+is "aarch64: kernel only: status 0, and the emulated host" \
+    "$status $(grep -c -e '--arch=aarch64 .*/linux-arm64/' "$OPTIONS")" '0 1'
+bench userfault off 1
+matches "aarch64: no comparison with a stock kernel" "$status $said" '^1 .*off is for x86_64'
+: >"$OPTIONS"
+VCPUS=1 LIMITS=0 bench postcopy wall 1
+is "aarch64: post-copy: status 0, and both QEMUs" \
+    "$status $(grep -c -e '--upstream=.*/qemu-arm64-stock/out/qemu-system-aarch64 ' "$OPTIONS")" \
+    '0 1'
+VCPUS=1 LIMITS=0 DELAYS=0,30 bench postcopy wall 1
+matches "aarch64: no delays" "$status $said" '^1 .*DELAYS: 0 only'
+bench memslots 1
+matches "aarch64: another benchmark is refused" "$status $said" '^1 .*memslots is for x86_64'
+echo x86_64-softmmu >"$top/build/target-list"
+bench userfault icount 1
+matches "aarch64: refused without such a target" "$status $said" '^1 .*no aarch64-softmmu'
+POSTERN_ARCH=sparc bench userfault icount 1
+matches "an unknown architecture is refused" "$status $said" '^1 .*known are x86_64 and aarch64'
+unset POSTERN_ARCH
+rm "$work/bin/uname"
+
 # bench.py async-pf, likewise: five sides
 cat >"$top/build/qemu/out/tests/qtest/postern-bench" <<'END'
 #!/bin/sh

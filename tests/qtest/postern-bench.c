@@ -623,7 +623,11 @@ int main(int argc, char **argv)
     config.log = g_strdup_printf("%s/qemu.log", directory);
     config.memory_mib = arguments.memory_mib;
     /* One that both QEMUs have: guests migrate from one to the other */
+#ifdef __aarch64__
+    config.machine = "virt-10.0";
+#else
     config.machine = "pc-q35-10.0";
+#endif
     redis = g_strdup_printf(" postern.workers=" REDIS_CLIENTS
                             " postern.redis=%d", arguments.redis_keys);
     append = g_strdup_printf("postern.percent=%d postern.time=%d%s",
