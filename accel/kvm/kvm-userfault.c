@@ -97,8 +97,8 @@ static UserfaultBlock *userfault_block(UserfaultState *state, RAMBlock *rb)
 
 /*
  * Clears the bits in any order, but after all earlier writes: the caller has
- * made the pages visible.  Pairs with KVM, which reads the bitmap before the
- * page.
+ * made the pages visible.  Both ways are sequentially consistent.  Pairs with
+ * KVM, which reads the bitmap before the page.
  */
 static void userfault_clear_bits(unsigned long *bitmap, size_t first,
                                  size_t npages)

@@ -16,15 +16,22 @@
  *   source        ping 1, round 1    ping 2, round 2          ping 3, round 3
  *   destination           pong 1, places round 1    pong 2, places round 2
  *
- * So no more than two rounds are on their way, and the destination has work
- * while an answer travels.  A requested page does not wait for a round to
- * begin.
+ * So no more than two rounds of memory are on their way, and the destination has
+ * work while an answer travels.  A requested page does not wait for a round to
+ * begin.  There is more on its way in these cases:
  *
- * Only what is not requested is held back, and not for long: if there is no
- * answer, it goes out after ANSWER_TIMEOUT_NS, as it would upstream.
+ *   - A request is for a page that has been sent already: the next page goes
+ *     out instead, as it does beyond a bandwidth limit.
+ *   - A huge page of the host is sent as a whole.
+ *   - Dirty bitmaps have no bound.
+ *   - Zero pages are placed faster than others, so rounds after many of them
+ *     are too long for a while.
  *
- * A huge page of the host is sent as a whole.  With postcopy-preempt, requested
- * pages have a channel of their own, and do not count.
+ * What is held back is not held back for long: if there is no answer, it goes
+ * out after ANSWER_TIMEOUT_NS, as it would upstream.
+ *
+ * With postcopy-preempt, requested pages have a channel of their own, and do not
+ * count.
  */
 
 #include "qemu/osdep.h"
@@ -49,12 +56,13 @@
 
 #define ANSWER_TIMEOUT_NS (5 * NANOSECONDS_PER_SECOND)
 
-/* How long the migration thread waits before it looks for errors */
-#define WAIT_MS 100
+int postcopy_flow_wait_ms = 100;
 
 static struct {
-    /* Of the migration thread */
-    uint32_t seq;               /* of the last ping */
+    /*
+     * Of the migration thread, and of postcopy_flow_start(), when that is not
+     * in post-copy, or waits for a recovery
+     */
     unsigned round;             /* pages of this round that may be sent */
     unsigned sent;              /* and that were */
 
@@ -64,6 +72,7 @@ static struct {
     QemuMutex lock;             /* a leaf; protects what follows */
     QemuCond cond;              /* a request, an answer, or no more answers */
     bool answering;
+    uint32_t seq;               /* the last ping; the migration thread's */
     uint32_t answered;          /* the last ping that was */
     unsigned placed;            /* pages between it and the ping before */
     int64_t ping_ns;
@@ -117,8 +126,8 @@ void postcopy_flow_start(bool bound)
     flow.answered_ns = 0;
     flow.speed = (PostcopyFlowSpeed) { 0 };
     flow.next_round = ROUND_MIN;
-    /* The migration thread sends nothing in post-copy now */
     flow.round = flow.sent = 0;
+    qatomic_set(&flow.bounded, false);
 }
 
 void postcopy_flow_end(void)
@@ -181,12 +190,13 @@ static bool answer_expected(void)
  */
 static bool wait_for_answer(void)
 {
-    while (answer_expected() && !ram_has_queued_page()) {
-        if (!qemu_cond_timedwait(&flow.cond, &flow.lock, WAIT_MS)) {
-            return false;
-        }
+    bool woken = true;
+
+    while (woken && answer_expected() && !ram_has_queued_page()) {
+        woken = qemu_cond_timedwait(&flow.cond, &flow.lock,
+                                    postcopy_flow_wait_ms);
     }
-    return true;
+    return !answer_expected() || ram_has_queued_page();
 }
 
 bool postcopy_flow_round(QEMUFile *f)
@@ -195,12 +205,12 @@ bool postcopy_flow_round(QEMUFile *f)
         return true;
     }
     WITH_QEMU_LOCK_GUARD(&flow.lock) {
-        bool woken = wait_for_answer();
+        bool urgent = wait_for_answer();
 
         if (answer_expected()) {
             if (qemu_clock_get_ns(QEMU_CLOCK_REALTIME) - flow.ping_ns <=
                 ANSWER_TIMEOUT_NS) {
-                return woken;
+                return urgent;
             }
             trace_postcopy_flow_no_answer();
             qatomic_set(&flow.bounded, false);
@@ -210,7 +220,7 @@ bool postcopy_flow_round(QEMUFile *f)
             return true;
         }
         flow.seq = MAX(flow.seq + 1, POSTCOPY_PING_FLOW);
-        flow.placed = flow.sent;
+        flow.placed = flow.round ? flow.sent : 0;
         flow.round = flow.next_round;
         flow.sent = 0;
         flow.ping_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);

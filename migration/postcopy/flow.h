@@ -82,6 +82,12 @@ bool postcopy_flow_open(void);
  */
 void postcopy_flow_sent(unsigned pages);
 
+/*
+ * How long the migration thread waits before it looks for errors.  Only unit
+ * tests change it.
+ */
+extern int postcopy_flow_wait_ms;
+
 /* How fast the link and the destination are */
 typedef struct PostcopyFlowSpeed {
     uint64_t pages_per_s;

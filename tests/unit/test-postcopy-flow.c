@@ -85,13 +85,17 @@ static void *end_thread(void *opaque)
 /* The bound is reached, and @wake_thread wakes the thread that waits for it */
 static void wait_for(void *(*wake_thread)(void *))
 {
+    int64_t start = g_get_monotonic_time();
     QemuThread thread;
 
     g_assert(!postcopy_flow_open());
+    postcopy_flow_wait_ms = 60000;
     qemu_thread_create(&thread, "wake", wake_thread, NULL,
                        QEMU_THREAD_JOINABLE);
     g_assert(postcopy_flow_round(NULL));
+    g_assert_cmpint(g_get_monotonic_time() - start, <, 50000000);
     qemu_thread_join(&thread);
+    postcopy_flow_wait_ms = 100;
 }
 
 static void test_rounds(void)

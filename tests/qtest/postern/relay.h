@@ -58,7 +58,9 @@ void postern_relay_lose_one(PosternRelay *relay, unsigned connection,
  * @back: the direction from the listener, not the one to it
  * @keep: true to keep it, false to pass it on and continue
  *
- * To the writer, this is a network that takes whatever it is given.
+ * To the writer, this is a network that takes whatever it is given.  What was
+ * kept is passed on with the relay's lock held: the reader must take it without
+ * an answer to what it sends meanwhile.
  */
 void postern_relay_keep_one(PosternRelay *relay, unsigned connection,
                             bool back, bool keep);
