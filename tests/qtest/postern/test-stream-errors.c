@@ -11,6 +11,7 @@
 #include "migration/migration-qmp.h"
 #include "migration/migration-util.h"
 #include "qobject/qdict.h"
+#include "qobject/qjson.h"
 #include "qobject/qlist.h"
 #include "test-util.h"
 #include "uffd.h"
@@ -74,6 +75,25 @@ static int64_t requests_ahead(QTestState *who)
     return ahead;
 }
 
+/* One time in 43 there was none; say then what both sides do */
+static void wait_for_request_ahead(QTestState *from, QTestState *to,
+                                   int64_t ahead)
+{
+    for (int polls = 0; requests_ahead(to) <= ahead; polls++) {
+        if (polls == POLLS_MAX) {
+            g_autofree char *source = migrate_query_status(from);
+            g_autofree char *destination = migrate_query_status(to);
+            QDict *faults = query_faults(to);
+            g_autoptr(GString) json = qobject_to_json(QOBJECT(faults));
+
+            qobject_unref(faults);
+            g_error("no request but %" PRId64 ": source %s, destination %s: %s",
+                    ahead, source, destination, json->str);
+        }
+        g_usleep(POLL_US);
+    }
+}
+
 /*
  * The stream is broken, a vCPU waits, and the source's process is stopped.
  * Recover, and check that the page is requested again and that the vCPU
@@ -92,7 +112,7 @@ static void recover(QTestState *from, QTestState *to)
 
     resume(from, to);
     /* The request for that page is one more than there are faults */
-    POLL_UNTIL(requests_ahead(to) > ahead);
+    wait_for_request_ahead(from, to, ahead);
     wait_for_guest_faults(to, faults + 20);
     finish(from, to, true);
 }
