@@ -46,7 +46,7 @@
 #include "trace.h"
 
 /* Below this, what a round costs shows in the time that the pages take */
-#define ROUND_MIN 64
+#define ROUND_MIN 256
 
 /* 1 GiB of pages of 4 KiB */
 #define ROUND_MAX (256 * 1024)

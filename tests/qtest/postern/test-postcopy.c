@@ -119,7 +119,7 @@ static void test_zero_pages(void)
 }
 
 /* Of what no requested page has to wait behind */
-#define SHORT_QUEUE (2 * MiB)
+#define SHORT_QUEUE (6 * MiB)
 
 /*
  * The network takes everything.  The source sends a part of the guest's 100 MiB
