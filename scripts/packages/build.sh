@@ -11,6 +11,8 @@ set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source=scripts/common.sh
 . "$root/scripts/common.sh"
+# shellcheck source=scripts/packages/common.sh
+. "$root/scripts/packages/common.sh"
 
 out=$build/packages
 tree=$out/postern
@@ -20,9 +22,7 @@ POSTERN_ALSO=packages "$root/scripts/setup/deps.sh" install
 # version: a newer one for each commit
 version() {
     _version=$(sed -n '1s/.*(\(.*\)).*/\1/p' "$root/packages/debian/changelog")
-    _commit=$(git -C "$root" log -1 --format='+git%cd.%h' --date=format:%Y%m%d%H%M%S \
-        2>/dev/null) || _commit=
-    echo "$_version$_commit"
+    echo "$_version$(commit "$commit_version")"
 }
 
 # hooks VERSION: our changes to KVM's modules and their headers.  If a point release

@@ -11,6 +11,8 @@ set -eu
 root=$(cd "$scripts/.." && pwd)
 # shellcheck source=scripts/common.sh
 . "$root/scripts/common.sh"
+# shellcheck source=scripts/packages/common.sh
+. "$root/scripts/packages/common.sh"
 
 suite=trixie
 dir=$build/roots/$suite-qemu-stock
@@ -19,12 +21,8 @@ bin=$work/elsewhere/bin
 packages='qemu-system-x86 qemu-system-arm qemu-system-gui qemu-system-modules-opengl
     qemu-system-modules-spice qemu-block-extra qemu-utils'
 
-# in_root COMMAND...: the mounts end with it
 in_root() {
-    # shellcheck disable=SC2016 # the inner shell's
-    unshare --mount --propagation private sh -euc '
-        mount -t proc proc "$1/proc"
-        exec chroot "$@"' sh "$dir" env DEBIAN_FRONTEND=noninteractive HOME=/root "$@"
+    chroot_to "$dir" "$@"
 }
 
 # without_libraries: their names differ by release
@@ -53,9 +51,7 @@ matches "its data folder has moved with it" "$("$bin/qemu-system-x86_64" -L help
     "^$work/elsewhere/share/qemu\$"
 is "qemu-img makes an image" "$("$bin/qemu-img" create -q -f qcow2 "$work/image" 1M && echo yes)" yes
 matches "a guest boots, with the distribution's firmware" \
-    "$(timeout 120 "$bin/qemu-system-x86_64" -M q35 -accel tcg -m 256 -no-reboot \
-        -display none -serial stdio -kernel "$kernel" \
-        -append 'console=ttyS0 panic=-1' 2>&1 </dev/null | tr -d '\r')" \
+    "$(boot "$kernel" timeout 120 "$bin/qemu-system-x86_64")" \
     'Linux version 6\.12.*postern'
 
 "$root/scripts/packages/root.sh" "$suite" "$dir" >&2

@@ -15,6 +15,8 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 . "$root/scripts/common.sh"
 # shellcheck source=scripts/setup/trees.sh
 . "$root/scripts/setup/trees.sh"
+# shellcheck source=scripts/packages/common.sh
+. "$root/scripts/packages/common.sh"
 
 config=${1:-}
 top=$build/linux-deb
@@ -34,13 +36,10 @@ POSTERN_ALSO=linux-deb sh "$root/scripts/setup/deps.sh" install
 # unpack: upstream's source with our patches, unless it is there
 unpack() {
     mkdir -p "$top"
-    GIT_AUTHOR_NAME=postern GIT_AUTHOR_EMAIL=postern@localhost \
-        GIT_COMMITTER_NAME=postern GIT_COMMITTER_EMAIL=postern@localhost \
-        "$root/scripts/setup/series.sh" "$top/series" linux >/dev/null
-    # The patches' dates and hashes are those of this run.
+    series_to "$top/series" linux
     sum=$({
         echo "$version"
-        sed '/^From [0-9a-f]* \|^Date: \|^index [0-9a-f]/d' "$top/series/linux"/*.patch
+        series_text "$top/series" linux
     } | sha256sum)
     [ "$sum" != "$(cat "$top/unpacked" 2>/dev/null)" ] || return 0
     rm -rf "$src" "$top/unpacked"
@@ -84,18 +83,12 @@ configure_linux() {
         die "CONFIG=$config: it has no KVM for x86_64"
 }
 
-# commit: for a version that is newer for each commit
-commit() {
-    git -C "$root" log -1 --format='+git%cd.%h' --date=format:%Y%m%d%H%M%S -- kernel \
-        2>/dev/null || :
-}
-
 unpack
 ccache_for linux-deb
 configure_linux
 rm -f "$top"/*.deb "$top"/*.buildinfo "$top"/*.changes
 watched linux-deb "Linux's packages" run_make bindeb-pkg \
-    KDEB_PKGVERSION="$version+postern1$(commit)" \
+    KDEB_PKGVERSION="$version+postern1$(commit "$commit_version" kernel)" \
     DEBFULLNAME='Postern developers' DEBEMAIL=postern@example.org \
     DPKG_FLAGS=--no-sign KDEB_SOURCENAME=linux-postern ||
     die "Linux's packages could not be built"

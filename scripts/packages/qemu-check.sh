@@ -12,6 +12,8 @@ set -eu
 root=$(cd "$scripts/.." && pwd)
 # shellcheck source=scripts/common.sh
 . "$root/scripts/common.sh"
+# shellcheck source=scripts/packages/common.sh
+. "$root/scripts/packages/common.sh"
 
 suite=trixie
 dir=$build/roots/$suite-qemu
@@ -20,13 +22,8 @@ qemus='/usr/bin/qemu-system-x86_64 /usr/bin/qemu-system-i386 /usr/bin/qemu-syste
     /usr/bin/qemu-system-arm /usr/bin/qemu-system-x86_64-microvm'
 utils='/usr/bin/qemu-img /usr/bin/qemu-nbd /usr/bin/qemu-io /usr/bin/qemu-storage-daemon'
 
-# in_root COMMAND...: the mounts end with it
 in_root() {
-    # shellcheck disable=SC2016 # the inner shell's
-    unshare --mount --propagation private sh -euc '
-        mount -t proc proc "$1/proc"
-        mount -t tmpfs tmpfs "$1/dev/shm"
-        exec chroot "$@"' sh "$dir" env DEBIAN_FRONTEND=noninteractive HOME=/root "$@"
+    chroot_to "$dir" "$@"
 }
 
 # apt ARGUMENT...: in the root; shows its output if it fails
@@ -116,9 +113,7 @@ matches "it has the capability" "$(printf '%s\n' '{"execute": "qmp_capabilities"
     in_root timeout 60 qemu-system-x86_64 -M none -display none -qmp stdio 2>&1)" \
     '"capability": "postcopy-kvm-userfault"'
 matches "a guest boots, with the distribution's firmware" \
-    "$(in_root timeout 120 qemu-system-x86_64 -M q35 -accel tcg -m 256 -no-reboot \
-        -display none -serial stdio -kernel /srv/bzImage \
-        -append 'console=ttyS0 panic=-1' 2>&1 </dev/null | tr -d '\r')" \
+    "$(boot /srv/bzImage in_root timeout 120 qemu-system-x86_64)" \
     'Linux version 6\.12.*postern'
 
 # shellcheck disable=SC2046 # a list of names

@@ -14,6 +14,8 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 . "$root/scripts/common.sh"
 # shellcheck source=scripts/setup/trees.sh
 . "$root/scripts/setup/trees.sh"
+# shellcheck source=scripts/packages/common.sh
+. "$root/scripts/packages/common.sh"
 
 suite=trixie
 suffix=+postern1
@@ -41,21 +43,20 @@ with_profiles() {
         other && /^Package: / { print "Build-Profiles: <!pkg.qemu.postern>" }' "$1"
 }
 
-# commit FORMAT: of the last commit that changed QEMU; empty without git
-commit() {
+# qemu_commit FORMAT: of the last commit that changed QEMU
+qemu_commit() {
     # shellcheck disable=SC2046 # names without blanks
-    (cd "$root" && git log -1 --format="$1" --date=format:%Y%m%d%H%M%S -- patches \
-        scripts/packages/qemu.sh $(tree_overlay qemu | tail -n +2) 2>/dev/null) || :
+    commit "$1" patches scripts/packages/qemu.sh $(tree_overlay qemu | tail -n +2)
 }
 
 # changed_version VERSION: ours, made of Debian's; newer for each commit
 changed_version() {
-    echo "$1$suffix$(commit +git%cd.%h)"
+    echo "$1$suffix$(qemu_commit "$commit_version")"
 }
 
 # changelog: our entry
 changelog() {
-    _date=$(commit %cD)
+    _date=$(qemu_commit %cD)
     cat <<CHANGES
 qemu ($version) $suite; urgency=medium
 
@@ -140,13 +141,10 @@ POSTERN_ALSO=packages "$root/scripts/setup/deps.sh" install
 version=$(changed_version "$(sed -n 's/^Version: //p' "$sources/$dsc")")
 
 mkdir -p "$out"
-GIT_AUTHOR_NAME=postern GIT_AUTHOR_EMAIL=postern@localhost \
-    GIT_COMMITTER_NAME=postern GIT_COMMITTER_EMAIL=postern@localhost \
-    "$root/scripts/setup/series.sh" "$out/series" qemu >/dev/null
-# The patches' dates and hashes are those of this run.
+series_to "$out/series" qemu
 sum=$({
     echo "$version"
-    sed '/^From [0-9a-f]* \|^Date: \|^index [0-9a-f]/d' "$out/series/qemu"/*.patch
+    series_text "$out/series" qemu
     cat "$root/scripts/packages/qemu.sh"
 } | sha256sum)
 if [ "$sum" = "$(cat "$out/built" 2>/dev/null)" ]; then
